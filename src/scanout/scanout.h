@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Scanout: what is on screen.
+ *
+ * A device owns pixel memory (an aperture that the guest stores into without
+ * trapping, later a resource) and tells scanout where in it the frame lies.
+ * Viewers (consoles) never see that memory: they see the *shadow*, a copy in
+ * one pixel format that scanout's own thread keeps up to date by comparing.
+ *
+ *     device thread --scanout_set()--> mode --+
+ *     guest stores ---> pixel memory ---------+--> scan thread --> shadow --> viewers
+ *
+ * The device thread is never made to wait: scanout_set() copies a few words
+ * under a mutex that is held for no longer than that by anybody. The scan
+ * thread runs only while there is a viewer; with none, scanout costs nothing.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+	SCANOUT_MAX_SIZE = 16384, /* of width and height, in pixels */
+	SCANOUT_OFF_WIDTH = 640, /* the picture of a screen that is off: black, of this size */
+	SCANOUT_OFF_HEIGHT = 480,
+};
+
+enum scanout_state {
+	SCANOUT_OFF, /* no valid mode */
+	SCANOUT_BLANKED, /* a mode is set, the screen is black */
+	SCANOUT_ON,
+};
+
+/* How a pixel lies in memory. */
+enum scanout_format {
+	SCANOUT_XRGB8888, /* 32 bits, little-endian: bytes B G R X */
+	SCANOUT_BGRX8888, /* 32 bits, big-endian XRGB: bytes X R G B */
+	SCANOUT_RGB565, /* 16 bits, little-endian */
+	SCANOUT_RGB565_BE, /* 16 bits, big-endian */
+};
+
+/* Bytes a pixel. */
+unsigned int scanout_format_bytes(enum scanout_format format);
+
+struct scanout_mode {
+	uint32_t width, height; /* pixels, 1 to SCANOUT_MAX_SIZE */
+	uint32_t stride; /* bytes from a row to the next, >= width * bytes a pixel */
+	enum scanout_format format;
+	uint64_t offset; /* bytes from the start of the pixel memory to the first pixel */
+};
+
+/* A rectangle in pixels, inside the frame. */
+struct scanout_rect {
+	uint32_t x, y, width, height;
+};
+
+/*
+ * A picture that the caller owns: 32 bits a pixel, XRGB8888 in host order with
+ * X = 0xff, rows without padding. Release with scanout_image_done().
+ */
+struct scanout_image {
+	uint32_t width, height;
+	uint32_t *pixels;
+};
+
+void scanout_image_done(struct scanout_image *image);
+
+/* What anybody may ask about a scanout at any time. */
+struct scanout_info {
+	enum scanout_state state;
+	struct scanout_mode mode; /* the last valid one; zero if there was none */
+	uint64_t frames; /* passes of the scan thread in which something had changed */
+	uint64_t scans; /* passes of the scan thread */
+	unsigned int viewers;
+};
+
+struct scanout;
+
+/*
+ * mem[0..size) is the pixel memory; it stays the caller's and must stay mapped
+ * until scanout_free(). The scanout starts OFF. Returns NULL with errno set.
+ */
+struct scanout *scanout_new(const void *mem, size_t size);
+
+/* Ends the scan thread. All viewers must have been removed. NULL is allowed. */
+void scanout_free(struct scanout *so);
+
+/*
+ * The device thread's side: from now on the screen shows this. mode is ignored
+ * (may be NULL) if state is SCANOUT_OFF. The mode must fit the pixel memory:
+ * returns -EINVAL and changes nothing if it does not. Never blocks.
+ */
+int scanout_set(struct scanout *so, enum scanout_state state, const struct scanout_mode *mode);
+
+/*
+ * Forget every pixel seen so far: the next viewer or capture sees only what is
+ * in the pixel memory then. Called when a tenant leaves.
+ */
+void scanout_forget(struct scanout *so);
+
+void scanout_get_info(struct scanout *so, struct scanout_info *ret);
+
+/*
+ * Called after a change of state, size or format, on the thread that made it;
+ * must not block and must not call back into the scanout. One listener (the
+ * control socket's events); set before the device runs.
+ */
+void scanout_set_listener(struct scanout *so, void (*changed)(void *opaque), void *opaque);
+
+/*
+ * Takes the picture that is on screen now, straight from the pixel memory:
+ * black of the mode's size while blanked, black of SCANOUT_OFF_WIDTH x
+ * SCANOUT_OFF_HEIGHT while off. Needs no viewer and starts none. The caller
+ * owns *ret. Returns 0 or -ENOMEM.
+ */
+int scanout_capture(struct scanout *so, struct scanout_image *ret);
+
+/*
+ * A viewer's view of the shadow. Both calls come on the scan thread, one at a
+ * time; what they are given is valid only until they return, so a viewer
+ * copies what it needs and returns soon (a viewer that stalls here stalls the
+ * other viewers, never the device).
+ */
+struct scanout_frame {
+	uint32_t width, height;
+	uint32_t stride; /* bytes */
+	const uint32_t *pixels; /* XRGB8888, host order */
+};
+
+struct scanout_viewer_ops {
+	/*
+	 * The frame has another size than before (or this is the viewer's first
+	 * call): all of it is new. damaged() does not follow for this frame.
+	 */
+	void (*resized)(void *opaque, const struct scanout_frame *frame);
+	/* These rectangles changed; they do not overlap. n >= 1. */
+	void (*damaged)(void *opaque, const struct scanout_frame *frame,
+			const struct scanout_rect *rects, size_t n);
+};
+
+struct scanout_viewer;
+
+/*
+ * Adds a viewer; the scan thread wakes up if it was the first, and calls
+ * resized() soon. Returns 0, or a negative errno with *ret untouched.
+ */
+int scanout_viewer_add(struct scanout *so, const struct scanout_viewer_ops *ops, void *opaque,
+		       struct scanout_viewer **ret);
+
+/* After this returns no call is running and none will come. NULL is allowed. */
+void scanout_viewer_remove(struct scanout_viewer *viewer);
+
+/*
+ * Bounds of the scan interval in microseconds: the thread scans every `min`
+ * while things change and backs off to `max` while nothing does. Defaults
+ * 16667 and 100000.
+ */
+void scanout_set_interval(struct scanout *so, unsigned int min_us, unsigned int max_us);
