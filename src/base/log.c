@@ -10,9 +10,10 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/text.h"
 
 static struct {
-	char name[64];
+	char name[72];
 	enum log_level max_level;
 	bool journal;
 } log_state = { .max_level = LOG_LEVEL_INFO };
@@ -54,9 +55,7 @@ void log_message(enum log_level level, const char *format, ...)
 		used += (size_t)n < sizeof(line) - used - 1 ? (size_t)n : sizeof(line) - used - 2;
 
 	/* A guest or a client may have chosen a part of it: no control characters. */
-	for (size_t i = 0; i < used; i++)
-		if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
-			line[i] = '?';
+	text_clean(line);
 	line[used++] = '\n';
 
 	/* One write, so that lines of several threads do not mix. */

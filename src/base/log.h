@@ -27,7 +27,8 @@ void log_setup(const char *name, enum log_level max_level);
 /* True if messages of this level are printed. */
 bool log_enabled(enum log_level level);
 
-void log_message(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void log_message(enum log_level level, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
 
 #define log_error(...) log_message(LOG_LEVEL_ERROR, __VA_ARGS__)
 #define log_warning(...) log_message(LOG_LEVEL_WARNING, __VA_ARGS__)
@@ -47,7 +48,10 @@ struct ratelimit {
 	_Atomic uint32_t missed;
 };
 
-#define RATELIMIT_DEFAULT { .interval_ms = 5000, .burst = 10 }
+#define RATELIMIT_DEFAULT                                                                          \
+	{                                                                                          \
+		.interval_ms = 5000, .burst = 10                                                   \
+	}
 
 /*
  * True if a message may be logged now. *ret_missed is then the number that

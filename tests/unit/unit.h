@@ -8,3 +8,10 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+
+/* Skips the test; tests/run repeats the reason. */
+#define SKIP_BECAUSE(reason)                                                                       \
+	do {                                                                                       \
+		print_message("SKIPPED BECAUSE %s\n", reason);                                     \
+		skip();                                                                            \
+	} while (0)

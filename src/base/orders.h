@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Orders from one thread to another: a queue with an eventfd that is readable
+ * while there is something in it. An order is memory of the poster's, usually
+ * embedded in something larger; it is the queue's from orders_post() until its
+ * run() is called, and run() disposes of it.
+ */
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+struct order {
+	void (*run)(struct order *order);
+	struct order *next; /* private */
+};
+
+struct orders {
+	int fd; /* poll it for reading, then call orders_run() */
+	pthread_mutex_t lock;
+	struct order *first, **last;
+	atomic_bool pending;
+};
+
+/* Returns 0 or a negative errno. */
+int orders_init(struct orders *orders);
+
+/* Runs what is left. */
+void orders_done(struct orders *orders);
+
+/* From any thread; never blocks. */
+void orders_post(struct orders *orders, struct order *order);
+
+/* Runs what is queued now, in the order of posting, on the calling thread. */
+void orders_run(struct orders *orders);
+
+/* True if something is queued: a look that costs no system call. */
+static inline bool orders_pending(const struct orders *orders)
+{
+	return atomic_load_explicit(&orders->pending, memory_order_relaxed);
+}
