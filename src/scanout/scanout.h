@@ -24,6 +24,12 @@ enum {
 	SCANOUT_MAX_SIZE = 16384, /* of width and height, in pixels */
 	SCANOUT_OFF_WIDTH = 640, /* the picture of a screen that is off: black, of this size */
 	SCANOUT_OFF_HEIGHT = 480,
+	/*
+	 * Of a frame that viewers are given; rows below are cut off. It bounds what a
+	 * guest can make the host spend on its shadow: 128 MiB, and half as much again
+	 * for formats of 16 bits. 7680x4320 fits.
+	 */
+	SCANOUT_VIEW_MAX_PIXELS = 32 << 20,
 };
 
 enum scanout_state {
@@ -95,16 +101,23 @@ int scanout_set(struct scanout *so, enum scanout_state state, const struct scano
 
 /*
  * Forget every pixel seen so far: the next viewer or capture sees only what is
- * in the pixel memory then. Called when a tenant leaves.
+ * in the pixel memory then. Called when a tenant leaves. It begins another era.
  */
 void scanout_forget(struct scanout *so);
+
+/*
+ * The number of the era. A viewer that keeps pixels shows them only while this
+ * is the era of the frame that they come from: the frame that replaces them
+ * comes with the next pass, which is later, and much later where memory is short.
+ */
+uint64_t scanout_era(struct scanout *so);
 
 void scanout_get_info(struct scanout *so, struct scanout_info *ret);
 
 /*
  * Called after a change of state, size or format, on the thread that made it;
- * must not block and must not call back into the scanout. One listener (the
- * control socket's events); set before the device runs.
+ * must not block; of the scanout it may only ask for scanout_get_info(). One
+ * listener (the control socket's events); set before the device runs.
  */
 void scanout_set_listener(struct scanout *so, void (*changed)(void *opaque), void *opaque);
 
@@ -123,15 +136,21 @@ int scanout_capture(struct scanout *so, struct scanout_image *ret);
  * other viewers, never the device).
  */
 struct scanout_frame {
-	uint32_t width, height;
+	uint32_t width, height; /* of the screen, height at most scanout_view_height() */
 	uint32_t stride; /* bytes */
-	const uint32_t *pixels; /* XRGB8888, host order */
+	const uint32_t *pixels; /* XRGB8888, host order; X is undefined */
+	uint64_t era; /* in which it was read; all of the first frame of an era is damage */
 };
+
+/* How many rows of a screen of this size viewers are given. */
+uint32_t scanout_view_height(uint32_t width, uint32_t height);
 
 struct scanout_viewer_ops {
 	/*
 	 * The frame has another size than before (or this is the viewer's first
 	 * call): all of it is new. damaged() does not follow for this frame.
+	 * A change of format, a blanked screen or a panned one of the same size
+	 * is damage.
 	 */
 	void (*resized)(void *opaque, const struct scanout_frame *frame);
 	/* These rectangles changed; they do not overlap. n >= 1. */
@@ -143,12 +162,16 @@ struct scanout_viewer;
 
 /*
  * Adds a viewer; the scan thread wakes up if it was the first, and calls
- * resized() soon. Returns 0, or a negative errno with *ret untouched.
+ * resized() soon with what was in the pixel memory after this was called (*ret is
+ * set before that). Returns 0, or a negative errno with *ret untouched.
  */
 int scanout_viewer_add(struct scanout *so, const struct scanout_viewer_ops *ops, void *opaque,
 		       struct scanout_viewer **ret);
 
-/* After this returns no call is running and none will come. NULL is allowed. */
+/*
+ * After this returns no call is running and none will come. Not from within one
+ * of its calls. NULL is allowed.
+ */
 void scanout_viewer_remove(struct scanout_viewer *viewer);
 
 /*
