@@ -15,14 +15,16 @@ struct console;
 /*
  * Opens what a --console= option says: KIND=ADDRESS[,KEY=VALUE...], e.g.
  * "vnc=unix:/run/vm1.vnc", "vnc=127.0.0.1:5901",
- * "vnc=[::]:5900,password-file=/etc/vgpud/vm1.pw". title names the vGPU to
- * people. The scanout must outlive the console.
+ * "vnc=[::]:5900,password-file=/etc/vgpud/vm1.pw"; a comma in a value is written
+ * twice, as in QEMU's options. title names the vGPU to people. The scanout must
+ * outlive the console. Port 0 lets the kernel choose one, which
+ * console_describe() tells. A UNIX socket of a dead process is replaced.
  *
  * Returns 0 with *ret_console, which the caller closes; or a negative errno with
  * *ret_error, a sentence for the user that says what is wrong and what to do,
  * which the caller frees.
  */
-int console_open(const char *spec, struct scanout *so, const char *title,
+int console_open(const char *text, struct scanout *so, const char *title,
 		 struct console **ret_console, char **ret_error);
 
 /* Disconnects the viewers, ends the threads, removes the socket. NULL is allowed. */
@@ -34,5 +36,8 @@ void console_close(struct console *console);
  */
 json_t *console_describe(struct console *console);
 
-/* What --console= accepts, one line a kind, for --help and --print-capabilities. */
+/* The name of the i-th kind of console, as in --console=KIND=...; NULL past the last. */
+const char *console_kind_name(size_t i);
+
+/* What --console= accepts, one line a kind, for --help. */
 const char *console_help(void);
