@@ -34,11 +34,8 @@ static void say(const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	if (vasprintf(&text, format, args) < 0)
-		text = NULL;
+	text = text_vformat(format, args);
 	va_end(args);
-	if (!text)
-		return;
 	text_clean(text); /* it may quote what a script was given by somebody else */
 	fprintf(stderr, "vgpud: %s\n", text);
 }
@@ -67,8 +64,7 @@ static bool parse_fd(const char *value, int *ret)
 	}
 	if (fcntl((int)number, F_GETFD) < 0) {
 		say("fd=%s: there is no open descriptor of that number; pass a socket that "
-		    "listens, "
-		    "or is connected",
+		    "listens, or is connected",
 		    value);
 		return false;
 	}

@@ -9,17 +9,23 @@
 #include <stdlib.h>
 #include <string.h>
 
+char *text_vformat(const char *format, va_list args)
+{
+	char *text;
+
+	if (vasprintf(&text, format, args) < 0)
+		abort();
+	return text;
+}
+
 char *text_format(const char *format, ...)
 {
 	va_list args;
 	char *text;
-	int n;
 
 	va_start(args, format);
-	n = vasprintf(&text, format, args);
+	text = text_vformat(format, args);
 	va_end(args);
-	if (n < 0)
-		abort();
 	return text;
 }
 

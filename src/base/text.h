@@ -2,11 +2,13 @@
 /* Texts from and for people: options and messages. */
 #pragma once
 
+#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 
 /* A new string, as printf() would print it; the caller frees it. Never NULL: aborts without memory. */
 char *text_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
+char *text_vformat(const char *format, va_list args) __attribute__((format(printf, 1, 0)));
 
 /*
  * Puts '?' in the place of every control character, those of two bytes in UTF-8

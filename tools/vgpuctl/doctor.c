@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/text.h"
 #include "control/json_text.h"
 #include "control/path.h"
 #include "vgpuctl.h"
@@ -22,8 +23,7 @@ void doctor_say(struct doctor *doctor, enum mark mark, const char *check, const 
 	va_list args;
 
 	va_start(args, format);
-	if (vasprintf(&message, format, args) < 0)
-		message = NULL;
+	message = text_vformat(format, args);
 	va_end(args);
 	doctor->problem = doctor->problem || mark == MARK_PROBLEM;
 	if (output_is_json())
@@ -32,8 +32,8 @@ void doctor_say(struct doctor *doctor, enum mark mark, const char *check, const 
 						"result", words[mark], "message",
 						json_text(message), "fix", fix));
 	else
-		say("%s %s: %s%s%s", mark_text(mark), check, message ? message : "",
-		    fix ? "; " : "", fix ? fix : "");
+		say("%s %s: %s%s%s", mark_text(mark), check, message, fix ? "; " : "",
+		    fix ? fix : "");
 }
 
 static int examine_one(struct doctor *doctor, const struct target *target)

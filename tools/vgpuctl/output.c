@@ -63,10 +63,8 @@ static void clean(char *text)
 
 __attribute__((format(printf, 1, 0))) static char *format_clean(const char *format, va_list args)
 {
-	char *text;
+	char *text = text_vformat(format, args);
 
-	if (vasprintf(&text, format, args) < 0)
-		no_memory();
 	clean(text);
 	return text;
 }

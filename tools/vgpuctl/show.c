@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/text.h"
 #include "members.h"
 #include "output.h"
 #include "target.h"
@@ -19,10 +20,9 @@ static void row(const char *label, const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	if (vasprintf(&text, format, args) < 0)
-		text = NULL;
+	text = text_vformat(format, args);
 	va_end(args);
-	say("  %-9s %s", label, text ? text : "");
+	say("  %-9s %s", label, text);
 }
 
 static void show_client(const json_t *client)
