@@ -217,9 +217,12 @@ int vfio_user_server_new(struct vfio_device *dev, int poll_us, bool keep_state,
 			 const struct vfio_user_server_events *events, void *opaque,
 			 struct vfio_user_server **ret)
 {
-	struct vfio_user_server *server = calloc(1, sizeof(*server));
+	struct vfio_user_server *server;
 	int r;
 
+	if (!vfio_device_is_valid(dev))
+		return -EPROTO;
+	server = calloc(1, sizeof(*server));
 	if (!server)
 		return -ENOMEM;
 	*server = (struct vfio_user_server){

@@ -26,7 +26,8 @@ struct vfio_user_server;
 
 /*
  * Starts the device thread for dev, which belongs to that thread until
- * vfio_user_server_free(). poll_us as in spin.h. Returns 0 or a negative errno.
+ * vfio_user_server_free(). poll_us as in spin.h. Returns 0; -EPROTO if a region of
+ * the device makes no sense (vfio_device_is_valid()); or another negative errno.
  */
 int vfio_user_server_new(struct vfio_device *dev, int poll_us, bool keep_state,
 			 const struct vfio_user_server_events *events, void *opaque,
