@@ -370,28 +370,27 @@ static int setup_unconnected(void **state)
 	return 0;
 }
 
-static int setup(void **state)
+static int start_connected(int poll_us, bool keep_state)
 {
-	start(SPIN_AUTO, false);
+	start(poll_us, keep_state);
 	connect_client(&client);
 	client_negotiate(&client);
 	return 0;
+}
+
+static int setup(void **state)
+{
+	return start_connected(SPIN_AUTO, false);
 }
 
 static int setup_keeping(void **state)
 {
-	start(0, true);
-	connect_client(&client);
-	client_negotiate(&client);
-	return 0;
+	return start_connected(0, true);
 }
 
 static int setup_spinning(void **state)
 {
-	start(SPIN_MAX_US, false);
-	connect_client(&client);
-	client_negotiate(&client);
-	return 0;
+	return start_connected(SPIN_MAX_US, false);
 }
 
 static int teardown(void **state)
