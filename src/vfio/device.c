@@ -72,6 +72,8 @@ int vfio_device_disconnect(struct vfio_device *dev, bool keep_state)
 	vfio_dma_set_ops(&dev->dma, NULL, NULL);
 	vfio_dma_unmap_all(&dev->dma);
 	vfio_irqs_unbind(&dev->irqs);
+	for (uint32_t i = 0; i < VFIO_PCI_NUM_REGIONS; i++)
+		vfio_region_close_doorbells(&dev->regions[i]);
 	dev->kicked = false;
 	if (keep_state)
 		return 0;

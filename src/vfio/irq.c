@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/eventfd.h"
 #include "base/log.h"
 
 /* What VFIO says of each index; MSI-X has no MASKABLE, as upstream. */
@@ -194,16 +195,13 @@ void vfio_intx_set_level(struct vfio_irqs *irqs, bool level)
 void vfio_intx_unmask_event(struct vfio_irqs *irqs)
 {
 	struct vfio_irq *irq = &irqs->index[VFIO_PCI_INTX_IRQ_INDEX];
-	struct pollfd pfd = { .fd = irq->unmask_fd, .events = POLLIN };
-	uint64_t n;
 
-	if (poll(&pfd, 1, 0) != 1)
-		return;
-	if (!(pfd.revents & (POLLERR | POLLHUP | POLLNVAL)) &&
-	    read(irq->unmask_fd, &n, sizeof(n)) == (ssize_t)sizeof(n)) {
+	if (eventfd_take(irq->unmask_fd)) {
 		set_vector_mask(irq, &irq->vectors[0], false);
 		return;
 	}
+	if (errno == EAGAIN)
+		return; /* the client took it back */
 	/* No eventfd after all: it would stay ready for ever. */
 	log_ratelimited(LOG_LEVEL_WARNING, "the client's eventfd to unmask INTx is none");
 	irq->unmask_fd = close_fd(irq->unmask_fd);

@@ -243,6 +243,21 @@ static bool areas_are_valid(const struct vfio_region *region)
 	return true;
 }
 
+static bool doorbells_are_valid(const struct vfio_region *region)
+{
+	if (region->n_doorbells && (!region->ops || !region->ops->doorbell))
+		return false;
+	for (uint32_t i = 0; i < region->n_doorbells; i++) {
+		const struct vfio_doorbell *doorbell = &region->doorbells[i];
+
+		if (!is_power_of_two(doorbell->size) || doorbell->size > 8 ||
+		    doorbell->offset % doorbell->size ||
+		    !range_within(doorbell->offset, doorbell->size, region->size))
+			return false;
+	}
+	return true;
+}
+
 bool vfio_region_is_valid(const struct vfio_region *region)
 {
 	const uint32_t all = VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE |
@@ -260,6 +275,8 @@ bool vfio_region_is_valid(const struct vfio_region *region)
 	    (region->fd < 0 || !region->memory || region->fd_offset % PAGE || region->size % PAGE))
 		return false;
 	if (region->ops && region->ops->max_width != 4 && region->ops->max_width != 8)
+		return false;
+	if (!doorbells_are_valid(region))
 		return false;
 	return mapped ? areas_are_valid(region) : !region->n_areas;
 }

@@ -38,6 +38,26 @@ struct vfio_region_ops {
 	uint64_t (*read)(void *opaque, uint64_t offset, unsigned int width);
 	void (*write)(void *opaque, uint64_t offset, uint64_t value, unsigned int width);
 	unsigned int max_width; /* bytes: 4 or 8 */
+	/*
+	 * Doorbell `index` of the region's was rung through its eventfd, once or
+	 * more since the last call. NULL if the region has none.
+	 */
+	void (*doorbell)(void *opaque, unsigned int index);
+};
+
+/*
+ * A doorbell: an address in a region's trapped part where a write means "there
+ * is work". A client may take it as an eventfd (VFIO_DEVICE_IOEVENTFD,
+ * GET_REGION_IO_FDS), which the host's kernel signals when the guest writes,
+ * and then the write reaches nobody as a message. Device authors fill in where
+ * it is; the write itself still goes to ops->write() where no eventfd took it.
+ */
+struct vfio_doorbell {
+	uint64_t offset; /* in the region, a multiple of size */
+	uint32_t size; /* bytes of the write: 1, 2, 4 or 8 */
+	bool match; /* only a write of datamatch rings */
+	uint64_t datamatch;
+	int fd; /* private: the eventfd; -1 until a client asks for it */
 };
 
 /* A part of a region: bytes [offset, offset + size), multiples of the page size. */
@@ -80,6 +100,9 @@ struct vfio_region {
 	const struct vfio_region_area *areas;
 	uint32_t n_areas;
 
+	struct vfio_doorbell *doorbells; /* n_doorbells of them, the device's; NULL: none */
+	uint32_t n_doorbells;
+
 	struct vfio_region_stats stats;
 };
 
@@ -116,3 +139,13 @@ size_t vfio_region_info_size(const struct vfio_region *region);
  * areas are page-aligned, ordered and inside, memory exists where it is needed.
  */
 bool vfio_region_is_valid(const struct vfio_region *region);
+
+/*
+ * The eventfds of a region's doorbells. Open makes those that are not yet made
+ * (0, or a negative errno and none is left half made); close is for when the
+ * client is gone: it may have kept them. Event is to be called when doorbell
+ * `index`'s fd is readable: it takes the signal and calls ops->doorbell().
+ */
+int vfio_region_open_doorbells(struct vfio_region *region);
+void vfio_region_close_doorbells(struct vfio_region *region);
+void vfio_region_doorbell_event(struct vfio_region *region, unsigned int index);
