@@ -96,16 +96,11 @@ static json_t *describe_client(const struct door_info *info)
 
 json_t *describe_scanout(struct scanout *so)
 {
-	static const char *const states[] = {
-		[SCANOUT_OFF] = "off",
-		[SCANOUT_BLANKED] = "blanked",
-		[SCANOUT_ON] = "on",
-	};
 	struct scanout_info info;
 
 	scanout_get_info(so, &info);
 	return json_pack("{s:s, s:i, s:i, s:i, s:i, s:o, s:o, s:o, s:i}", "state",
-			 states[info.state], "width", (int)info.mode.width, "height",
+			 scanout_state_name(info.state), "width", (int)info.mode.width, "height",
 			 (int)info.mode.height, "stride", (int)info.mode.stride, "bpp",
 			 info.mode.width ? (int)scanout_format_bytes(info.mode.format) * 8 : 0,
 			 "offset", integer(info.mode.offset), "frames", integer(info.frames),

@@ -17,6 +17,7 @@
 #include <sys/mman.h>
 
 #include "base/cleanup.h"
+#include "base/memfd.h"
 #include "base/thread.h"
 #include "control/base64.h"
 #include "control/server.h"
@@ -27,7 +28,6 @@ struct picture_job {
 	struct control_call *call;
 	enum picture_kind kind;
 	char *device; /* NULL: the first that has a screen */
-	char *state; /* "on", "blanked", "off", or NULL: not known */
 
 	pthread_t thread;
 	int done_fd; /* the server's */
@@ -46,7 +46,6 @@ static void job_free(struct picture_job *job)
 	scanout_image_done(&job->image);
 	close_fd(job->png_fd);
 	free(job->png);
-	free(job->state);
 	free(job->device);
 	free(job);
 }
@@ -57,7 +56,7 @@ static void job_free(struct picture_job *job)
 
 static int make_png(struct picture_job *job)
 {
-	_cleanup_close_ int fd = memfd_create("vgpud-screenshot", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	_cleanup_close_ int fd = memfd_new("vgpud-screenshot");
 	off_t size;
 	int r;
 
@@ -111,8 +110,6 @@ static void *job_thread(void *arg)
 static int job_capture(struct picture_job *job, struct control_server *server)
 {
 	struct control_device *device = server->devices;
-	json_t *about;
-	const char *state;
 	int r = -ENODATA;
 
 	if (job->device) {
@@ -130,10 +127,6 @@ static int job_capture(struct picture_job *job, struct control_server *server)
 
 	if (!job->device)
 		job->device = strdup(device->id);
-	about = device->ops->describe(device->opaque);
-	state = json_string_value(json_object_get(json_object_get(about, "scanout"), "state"));
-	job->state = state ? strdup(state) : NULL;
-	json_decref(about);
 	return job->device ? 0 : -ENOMEM;
 }
 
@@ -162,9 +155,9 @@ static void answer(struct picture_job *job)
 		return;
 	}
 	snprintf(hash, sizeof(hash), "%016" PRIx64, job->hash);
-	reply = json_pack("{s:s, s:I, s:I, s:s?, s:s}", "device", job->device, "width",
+	reply = json_pack("{s:s, s:I, s:I, s:s, s:s}", "device", job->device, "width",
 			  (json_int_t)job->image.width, "height", (json_int_t)job->image.height,
-			  "state", job->state, "hash", hash);
+			  "state", scanout_state_name(job->image.state), "hash", hash);
 	if (job->kind != PICTURE_HASH)
 		json_object_set_new(reply, "size", json_integer((json_int_t)job->png_size));
 	if (job->kind == PICTURE_FD)

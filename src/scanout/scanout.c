@@ -87,6 +87,17 @@ struct scan {
 	size_t n_rects;
 };
 
+const char *scanout_state_name(enum scanout_state state)
+{
+	static const char *const names[] = {
+		[SCANOUT_OFF] = "off",
+		[SCANOUT_BLANKED] = "blanked",
+		[SCANOUT_ON] = "on",
+	};
+
+	return names[state];
+}
+
 void scanout_image_done(struct scanout_image *image)
 {
 	free(image->pixels);
@@ -487,7 +498,7 @@ int scanout_capture(struct scanout *so, struct scanout_image *ret)
 		}
 		opaque_row(to, width);
 	}
-	*ret = (struct scanout_image){ width, height, STEAL_PTR(pixels) };
+	*ret = (struct scanout_image){ width, height, STEAL_PTR(pixels), s.state };
 	return 0;
 }
 

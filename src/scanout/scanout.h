@@ -46,6 +46,9 @@ enum scanout_format {
 	SCANOUT_RGB565_BE, /* 16 bits, big-endian */
 };
 
+/* "off", "blanked" or "on". */
+const char *scanout_state_name(enum scanout_state state);
+
 /* Bytes a pixel. */
 unsigned int scanout_format_bytes(enum scanout_format format);
 
@@ -68,6 +71,7 @@ struct scanout_rect {
 struct scanout_image {
 	uint32_t width, height;
 	uint32_t *pixels;
+	enum scanout_state state; /* of the screen when it was taken */
 };
 
 void scanout_image_done(struct scanout_image *image);

@@ -24,7 +24,7 @@ static int capture(void *opaque, struct scanout_image *ret)
 
 	if (!n)
 		return -ENODATA;
-	*ret = (struct scanout_image){ device->width, device->height, malloc(n * 4) };
+	*ret = (struct scanout_image){ device->width, device->height, malloc(n * 4), SCANOUT_ON };
 	assert(ret->pixels);
 	for (size_t i = 0; i < n; i++)
 		ret->pixels[i] = device->pixel;
