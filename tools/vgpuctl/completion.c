@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "output.h"
+#include "common/output.h"
 #include "vgpuctl.h"
 
 static void print_names_of_options(const struct option_spec *options)

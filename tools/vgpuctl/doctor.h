@@ -5,7 +5,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 
-#include "output.h"
+#include "common/output.h"
 #include "target.h"
 
 struct doctor {

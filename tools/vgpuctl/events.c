@@ -8,8 +8,8 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/text.h"
+#include "common/output.h"
 #include "members.h"
-#include "output.h"
 #include "target.h"
 #include "vgpuctl.h"
 

@@ -3,7 +3,7 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
-#include "output.h"
+#include "common/output.h"
 #include "vgpuctl.h"
 
 static json_t *options_json(json_t *array, const struct option_spec *options)

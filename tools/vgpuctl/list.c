@@ -4,10 +4,10 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "common/output.h"
 #include "control/json_text.h"
 #include "control/path.h"
 #include "members.h"
-#include "output.h"
 #include "target.h"
 #include "vgpuctl.h"
 

@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "common/output.h"
 #include "config.h"
-#include "output.h"
 #include "vgpuctl.h"
 
 enum {
@@ -136,7 +136,7 @@ int main(int argc, char **argv)
 
 	/* A reader that leaves early is an error of a write, not a signal. */
 	signal(SIGPIPE, SIG_IGN);
-	output_setup();
+	output_setup("vgpuctl");
 	status = run(argc, argv);
 	return output_finish(status);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "base/cleanup.h"
+#include "common/output.h"
 #include "control/json_text.h"
 #include "members.h"
-#include "output.h"
 #include "target.h"
 #include "vgpuctl.h"
 

@@ -10,9 +10,9 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "common/output.h"
 #include "control/json_text.h"
 #include "members.h"
-#include "output.h"
 #include "target.h"
 #include "vgpuctl.h"
 

@@ -10,10 +10,10 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "common/output.h"
 #include "control/json_text.h"
 #include "control/path.h"
 #include "members.h"
-#include "output.h"
 #include "vgpuctl.h"
 
 #define CONTROL "org.vgpud.Control."

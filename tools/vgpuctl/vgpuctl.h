@@ -10,10 +10,6 @@
 #include <stddef.h>
 
 enum {
-	EXIT_OK = 0,
-	EXIT_FAILED = 1,
-	EXIT_USAGE = 2,
-
 	MAX_OPTIONS = 8, /* of one command */
 	MAX_OPERANDS = 2,
 

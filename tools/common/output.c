@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "output.h"
+#include "common/output.h"
 
 #include <errno.h>
 #include <langinfo.h>
@@ -11,15 +11,16 @@
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "control/json_text.h"
-#include "vgpuctl.h"
 
 static struct {
+	const char *program;
 	bool json;
 	bool utf8;
 } output;
 
-void output_setup(void)
+void output_setup(const char *program)
 {
+	output.program = program;
 	setlocale(LC_CTYPE, "");
 	output.utf8 = strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
 }
@@ -30,7 +31,7 @@ int output_finish(int status)
 		return status;
 	/* Whoever read a pipe has seen enough. */
 	if (errno != EPIPE)
-		fprintf(stderr, "vgpuctl: cannot write: %s\n", strerror(errno));
+		fprintf(stderr, "%s: cannot write: %s\n", output.program, strerror(errno));
 	return status ? status : EXIT_FAILED;
 }
 
@@ -46,7 +47,7 @@ bool output_is_json(void)
 
 static void no_memory(void)
 {
-	fputs("vgpuctl: no memory\n", stderr);
+	fprintf(stderr, "%s: no memory\n", output.program);
 	exit(EXIT_FAILED);
 }
 
@@ -108,7 +109,7 @@ static void print_error(const char *code, const char *message)
 		print_json(json_pack("{s:i, s:{s:s, s:o}}", "version", 1, "error", "code", code,
 				     "message", json_text(message)));
 	else
-		fprintf(stderr, "vgpuctl: %s\n", message);
+		fprintf(stderr, "%s: %s\n", output.program, message);
 }
 
 int fail(const char *code, const char *format, ...)

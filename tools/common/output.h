@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What vgpuctl prints: lines and tables for people, JSON for programs. Text
+ * What our tools print: lines and tables for people, JSON for programs. Text
  * that came from elsewhere cannot move the cursor of a terminal, and a locale
  * without UTF-8 gets ASCII.
  */
@@ -12,8 +12,15 @@
 #include <stdint.h>
 #include <stdio.h>
 
-/* Reads the locale. */
-void output_setup(void);
+/* How a tool ends. */
+enum {
+	EXIT_OK = 0,
+	EXIT_FAILED = 1,
+	EXIT_USAGE = 2,
+};
+
+/* Reads the locale. program is what stands in front of what went wrong. */
+void output_setup(const char *program);
 
 /* Writes what is buffered; the exit status, which is EXIT_FAILED if that failed. */
 int output_finish(int status);
