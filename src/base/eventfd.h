@@ -2,6 +2,7 @@
 /* Eventfds that somebody else holds too. */
 #pragma once
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/uio.h>
@@ -15,6 +16,10 @@ static inline bool eventfd_take(int fd)
 {
 	uint64_t n;
 	struct iovec iov = { &n, sizeof(n) };
+	ssize_t r;
 
-	return preadv2(fd, &iov, 1, -1, RWF_NOWAIT) == (ssize_t)sizeof(n);
+	do
+		r = preadv2(fd, &iov, 1, -1, RWF_NOWAIT);
+	while (r < 0 && errno == EINTR);
+	return r == (ssize_t)sizeof(n);
 }

@@ -10,7 +10,10 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/syscalls.h"
 #include "base/text.h"
+
+SYSCALLS(SYSCALL(write));
 
 static struct {
 	char name[72];

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "base/memfd.h"
+#include "base/syscalls.h"
 
 #include <errno.h>
 #include <sys/mman.h>
+
+SYSCALLS(SYSCALL(memfd_create));
 
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 8U /* Linux 6.3; <linux/memfd.h> */

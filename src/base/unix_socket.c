@@ -13,7 +13,12 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/syscalls.h"
 #include "base/text.h"
+
+/* The removal at the end; everything else is opened before. */
+SYSCALLS(SYSCALL_IF(newfstatat, ARG_IS(3, AT_SYMLINK_NOFOLLOW)),
+	 SYSCALL_IF(fstatat64, ARG_IS(3, AT_SYMLINK_NOFOLLOW)), SYSCALL_IF(unlinkat, ARG_IS(2, 0)));
 
 /*
  * 0 if nothing is in the way any more, or a negative errno.

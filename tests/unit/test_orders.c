@@ -1,8 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "base/orders.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
+#include <semaphore.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/thread.h"
 #include "unit.h"
@@ -151,6 +157,146 @@ static void many_threads_may_post(void **state)
 	assert_false(readable());
 }
 
+/* --- an owner that blocks in a call on a socket --- */
+
+enum { ROUNDS = 20000 };
+
+static struct {
+	int pair[2]; /* the owner's, the client's */
+	struct ping {
+		struct order order;
+		sem_t done;
+		bool stop;
+	} ping;
+	unsigned int requests;
+	bool stopping;
+} blocked;
+
+static void run_ping(struct order *order)
+{
+	blocked.stopping = blocked.ping.stop;
+	sem_post(&((struct ping *)order)->done);
+}
+
+/* Answers every byte, and runs orders. */
+static void *block(void *arg)
+{
+	orders_block_on(&orders, blocked.pair[0]);
+	while (!blocked.stopping) {
+		char byte;
+		ssize_t n;
+
+		if (orders_pending(&orders)) {
+			orders_run(&orders);
+			continue;
+		}
+		n = recv(blocked.pair[0], &byte, 1, 0);
+		if (n == 1) {
+			blocked.requests++;
+			send(blocked.pair[0], &byte, 1, MSG_NOSIGNAL);
+		} else if (errno == EAGAIN || errno == EINTR) {
+			orders_run(&orders);
+		}
+	}
+	orders_block_on(&orders, -1);
+	return NULL;
+}
+
+static void ping(bool stop)
+{
+	struct timespec deadline;
+
+	clock_gettime(CLOCK_REALTIME, &deadline);
+	deadline.tv_sec += 20;
+	blocked.ping.order.run = run_ping;
+	blocked.ping.stop = stop;
+	orders_post(&orders, &blocked.ping.order);
+	assert_int_equal(sem_timedwait(&blocked.ping.done, &deadline), 0);
+}
+
+static void start_blocked(pthread_t *thread)
+{
+	memset(&blocked, 0, sizeof(blocked));
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, blocked.pair), 0);
+	sem_init(&blocked.ping.done, 0, 0);
+	assert_int_equal(thread_start(thread, "blocked", block, NULL), 0);
+}
+
+static void stop_blocked(pthread_t thread)
+{
+	ping(true);
+	pthread_join(thread, NULL);
+	close(blocked.pair[0]);
+	close(blocked.pair[1]);
+	sem_destroy(&blocked.ping.done);
+	assert_false(orders_pending(&orders));
+}
+
+/* Whether it was about to sleep, asleep or just awake: no wake-up is lost. */
+static void a_blocked_owner_is_woken(void **state)
+{
+	pthread_t thread;
+
+	start_blocked(&thread);
+	for (unsigned int i = 0; i < ROUNDS; i++)
+		ping(false);
+	usleep(20000);
+	ping(false);
+	stop_blocked(thread);
+	assert_int_equal(blocked.requests, 0);
+}
+
+static void *request_on_and_on(void *arg)
+{
+	for (unsigned int i = 0; i < ROUNDS; i++) {
+		char byte = (char)i, reply = 0;
+
+		if (send(blocked.pair[1], &byte, 1, MSG_NOSIGNAL) != 1 ||
+		    recv(blocked.pair[1], &reply, 1, 0) != 1 || reply != byte)
+			return NULL;
+	}
+	return &blocked;
+}
+
+/* And what it blocks for is neither lost nor kept waiting. */
+static void a_blocked_owner_serves_both(void **state)
+{
+	pthread_t thread, requester;
+	void *all;
+
+	start_blocked(&thread);
+	assert_int_equal(thread_start(&requester, "requester", request_on_and_on, NULL), 0);
+	for (unsigned int i = 0; i < ROUNDS; i++)
+		ping(false);
+	pthread_join(requester, &all);
+	assert_non_null(all);
+	stop_blocked(thread);
+	assert_int_equal(blocked.requests, ROUNDS);
+}
+
+static void an_order_from_before_is_not_slept_through(void **state)
+{
+	int pair[2];
+	char byte;
+
+	n_ran = 0;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	{
+		struct numbered n = { { .run = run_numbered }, 1 };
+
+		orders_post(&orders, &n.order);
+		orders_block_on(&orders, pair[0]);
+		assert_int_equal(recv(pair[0], &byte, 1, 0), -1);
+		assert_int_equal(errno, EAGAIN);
+		orders_run(&orders);
+	}
+	assert_int_equal(n_ran, 1);
+	assert_int_equal(fcntl(pair[0], F_GETFL) & O_NONBLOCK, 0);
+	orders_block_on(&orders, -1);
+	close(pair[0]);
+	close(pair[1]);
+}
+
 int main(void)
 {
 #define T(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
@@ -159,6 +305,9 @@ int main(void)
 		T(an_order_may_post_orders),
 		T(what_is_left_is_run_at_the_end),
 		T(many_threads_may_post),
+		T(a_blocked_owner_is_woken),
+		T(a_blocked_owner_serves_both),
+		T(an_order_from_before_is_not_slept_through),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
