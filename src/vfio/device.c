@@ -74,9 +74,9 @@ int vfio_device_disconnect(struct vfio_device *dev, bool keep_state)
 	vfio_irqs_unbind(&dev->irqs);
 	for (uint32_t i = 0; i < VFIO_PCI_NUM_REGIONS; i++)
 		vfio_region_close_doorbells(&dev->regions[i]);
-	dev->kicked = false;
 	if (keep_state)
-		return 0;
+		return 0; /* work that is under way goes on, or fails, with the next client */
+	dev->kicked = false;
 	vfio_irqs_reset(&dev->irqs);
 	return dev->ops->power_cycle(dev->opaque);
 }

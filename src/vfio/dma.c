@@ -12,7 +12,10 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/syscalls.h"
 #include "vfio/dma_fault.h"
+
+SYSCALLS(SYSCALL(fstatfs), SYSCALL(munmap), SYSCALL(madvise));
 
 enum { PAGE = 4096 };
 
@@ -29,36 +32,99 @@ void vfio_dma_set_ops(struct vfio_dma_space *space, const struct vfio_dma_ops *o
 	space->opaque = opaque;
 }
 
+static bool map_holds(const struct vfio_dma_map *map, uint64_t iova)
+{
+	return iova - map->iova < map->size;
+}
+
+/*
+ * The index of the last map that starts at iova or below; 0 if there is none.
+ * Where to go on is arithmetic rather than a branch, since with addresses that
+ * nobody can predict mispredicted branches would cost more than all the rest of
+ * an access; and it goes in eighths, whose comparisons don't wait for one
+ * another as those of halves do.
+ */
+static inline size_t last_at_or_below(const struct vfio_dma_space *space, uint64_t iova)
+{
+	const uint64_t *at = space->starts;
+	size_t n = space->n_maps, step;
+
+	for (; n >= 8; n -= 7 * step) {
+		step = n / 8;
+		at += step *
+		      ((size_t)(at[step] <= iova) + (at[2 * step] <= iova) +
+		       (at[3 * step] <= iova) + (at[4 * step] <= iova) + (at[5 * step] <= iova) +
+		       (at[6 * step] <= iova) + (at[7 * step] <= iova));
+	}
+	for (; n > 1; n -= step) {
+		step = n / 2;
+		at += step * (at[step] <= iova);
+	}
+	return (size_t)(at - space->starts);
+}
+
 /* The index of the first map that ends after iova; n_maps if there is none. */
 static size_t find_map(const struct vfio_dma_space *space, uint64_t iova)
 {
-	size_t low = 0, high = space->n_maps;
+	size_t i;
 
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-		const struct vfio_dma_map *map = &space->maps[mid];
-
-		if (iova - map->iova < map->size && iova >= map->iova)
-			return mid;
-		if (map->iova < iova)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low;
+	if (!space->n_maps)
+		return 0;
+	i = last_at_or_below(space, iova);
+	if (space->starts[i] > iova || map_holds(&space->maps[i], iova))
+		return i;
+	return i + 1;
 }
 
-/* The map that holds iova, or NULL. Devices tend to stay in one map. */
-static struct vfio_dma_map *map_at(struct vfio_dma_space *space, uint64_t iova)
+/*
+ * The map that holds iova, or NULL. What was found last in that part of the space
+ * is tried first: most guests have few maps, and devices tend to stay in one.
+ */
+static inline struct vfio_dma_map *map_at(struct vfio_dma_space *space, uint64_t iova)
 {
-	size_t i = space->last;
+	uint32_t *hint = &space->hints[(iova >> space->hint_shift) % VFIO_DMA_HINTS];
+	size_t i = *hint;
 
-	if (i >= space->n_maps || iova - space->maps[i].iova >= space->maps[i].size)
-		i = find_map(space, iova);
-	if (i >= space->n_maps || iova < space->maps[i].iova)
+	if (i < space->n_maps && map_holds(&space->maps[i], iova))
+		return &space->maps[i];
+	if (!space->n_maps)
 		return NULL;
-	space->last = i;
+	i = last_at_or_below(space, iova);
+	if (!map_holds(&space->maps[i], iova))
+		return NULL;
+	*hint = (uint32_t)i;
 	return &space->maps[i];
+}
+
+/* So that all that is mapped takes up to as many parts as there are hints. */
+static void set_hint_shift(struct vfio_dma_space *space)
+{
+	const struct vfio_dma_map *last = &space->maps[space->n_maps - 1];
+	uint64_t span = last->iova + last->size - space->maps[0].iova;
+
+	space->hint_shift = 0;
+	while (span >> space->hint_shift > VFIO_DMA_HINTS)
+		space->hint_shift++;
+}
+
+/* True if the map, which may be NULL, may be used so. */
+static bool map_allows(const struct vfio_dma_map *map, uint32_t prot)
+{
+	return map && !map->broken && (map->prot & prot) == prot;
+}
+
+/*
+ * The map in which all of [iova, iova + length) lies in place, to be used so;
+ * NULL if there is none, and it takes a copy, or is no guest memory at all.
+ */
+static inline const struct vfio_dma_map *map_in_place(struct vfio_dma_space *space, uint64_t iova,
+						      size_t length, uint32_t prot)
+{
+	const struct vfio_dma_map *map = map_at(space, iova);
+
+	return map_allows(map, prot) && map->data && length <= map->size - (iova - map->iova)
+		       ? map
+		       : NULL;
 }
 
 /*
@@ -115,6 +181,7 @@ static int map_file(struct vfio_dma_map *map, int fd, uint64_t fd_offset)
 static int make_room(struct vfio_dma_space *space)
 {
 	struct vfio_dma_map *maps;
+	uint64_t *starts;
 	size_t room;
 
 	if (space->n_maps >= space->max_maps)
@@ -126,8 +193,31 @@ static int make_room(struct vfio_dma_space *space)
 	if (!maps)
 		return -ENOMEM;
 	space->maps = maps;
+	starts = reallocarray(space->starts, room, sizeof(*starts));
+	if (!starts)
+		return -ENOMEM;
+	space->starts = starts;
 	space->room = room;
 	return 0;
+}
+
+static void insert_map(struct vfio_dma_space *space, size_t i, const struct vfio_dma_map *map)
+{
+	size_t behind = space->n_maps++ - i;
+
+	memmove(&space->maps[i + 1], &space->maps[i], behind * sizeof(space->maps[0]));
+	memmove(&space->starts[i + 1], &space->starts[i], behind * sizeof(space->starts[0]));
+	space->maps[i] = *map;
+	space->starts[i] = map->iova;
+	set_hint_shift(space);
+}
+
+static void remove_map(struct vfio_dma_space *space, size_t i)
+{
+	size_t behind = --space->n_maps - i;
+
+	memmove(&space->maps[i], &space->maps[i + 1], behind * sizeof(space->maps[0]));
+	memmove(&space->starts[i], &space->starts[i + 1], behind * sizeof(space->starts[0]));
 }
 
 static bool overlaps_neighbours(const struct vfio_dma_space *space, size_t i,
@@ -171,9 +261,7 @@ int vfio_dma_map(struct vfio_dma_space *space, uint64_t iova, uint64_t size, uin
 			return r;
 	}
 
-	memmove(&space->maps[i + 1], &space->maps[i], (space->n_maps - i) * sizeof(map));
-	space->maps[i] = map;
-	space->n_maps++;
+	insert_map(space, i, &map);
 	counter_add(&space->stats.maps, 1);
 	counter_add(&space->stats.bytes, size);
 	if (map.data)
@@ -199,8 +287,7 @@ int vfio_dma_unmap(struct vfio_dma_space *space, uint64_t iova, uint64_t size)
 	if (i >= space->n_maps || space->maps[i].iova != iova || space->maps[i].size != size)
 		return -ENOENT;
 	release_map(space, &space->maps[i]);
-	space->n_maps--;
-	memmove(&space->maps[i], &space->maps[i + 1], (space->n_maps - i) * sizeof(space->maps[0]));
+	remove_map(space, i);
 	return 0;
 }
 
@@ -215,7 +302,9 @@ void vfio_dma_space_done(struct vfio_dma_space *space)
 {
 	vfio_dma_unmap_all(space);
 	free(space->maps);
+	free(space->starts);
 	space->maps = NULL;
+	space->starts = NULL;
 	space->room = 0;
 }
 
@@ -241,23 +330,27 @@ static bool range_is_mapped(struct vfio_dma_space *space, uint64_t iova, size_t 
 	while (iova < end) {
 		const struct vfio_dma_map *map = map_at(space, iova);
 
-		if (!map || map->broken || (map->prot & prot) != prot)
+		if (!map_allows(map, prot))
 			return false;
 		iova = map->iova + map->size;
 	}
 	return true;
 }
 
-static int open_scope(struct vfio_dma_space *space, const struct vfio_dma_map *map, uint64_t iova,
-		      size_t length, struct vfio_dma_access *access)
+static inline void open_scope(struct vfio_dma_space *space, const struct vfio_dma_map *map,
+			      uint64_t iova, size_t length, uint32_t prot,
+			      struct vfio_dma_access *access)
 {
+	access->data = map->data + (iova - map->iova);
+	access->length = length;
 	access->space = space;
 	access->iova = iova;
-	access->length = length;
-	access->data = map->data + (iova - map->iova);
+	access->bounce = NULL;
 	access->page_size = map->page_size;
+	access->revoked = NULL;
+	access->prot = prot;
+	access->faulted = false;
 	dma_fault_enter(access);
-	return 0;
 }
 
 /*
@@ -277,24 +370,30 @@ static int close_scope(struct vfio_dma_space *space, struct vfio_dma_access *acc
 	return -EFAULT;
 }
 
+/* Copies in or out what lies in one map that has a descriptor. */
+static inline int copy_in_place(struct vfio_dma_space *space, const struct vfio_dma_map *map,
+				uint64_t iova, uint8_t *buf, size_t length, bool write)
+{
+	struct vfio_dma_access access;
+
+	open_scope(space, map, iova, length, 0, &access);
+	if (write)
+		memcpy(access.data, buf, length);
+	else
+		memcpy(buf, access.data, length);
+	return close_scope(space, &access);
+}
+
 /* Copies one map's share in or out; by message if it has no descriptor. */
 static int copy_piece(struct vfio_dma_space *space, const struct vfio_dma_map *map, uint64_t iova,
 		      uint8_t *buf, size_t length, bool write)
 {
-	struct vfio_dma_access piece = { 0 };
-
-	if (!map->data) {
-		if (!space->ops)
-			return -ENOTCONN;
-		return write ? space->ops->write(space->opaque, iova, buf, length)
-			     : space->ops->read(space->opaque, iova, buf, length);
-	}
-	open_scope(space, map, iova, length, &piece);
-	if (write)
-		memcpy(piece.data, buf, length);
-	else
-		memcpy(buf, piece.data, length);
-	return close_scope(space, &piece);
+	if (map->data)
+		return copy_in_place(space, map, iova, buf, length, write);
+	if (!space->ops)
+		return -ENOTCONN;
+	return write ? space->ops->write(space->opaque, iova, buf, length)
+		     : space->ops->read(space->opaque, iova, buf, length);
 }
 
 /*
@@ -313,7 +412,7 @@ static int copy_range(struct vfio_dma_space *space, uint64_t iova, uint8_t *buf,
 		size_t piece;
 		int r;
 
-		if (!map || map->broken || !(map->prot & prot))
+		if (!map_allows(map, prot))
 			return -EFAULT;
 		piece = map->size - (iova - map->iova) < length
 				? (size_t)(map->size - (iova - map->iova))
@@ -328,27 +427,19 @@ static int copy_range(struct vfio_dma_space *space, uint64_t iova, uint8_t *buf,
 	return 0;
 }
 
-int vfio_dma_begin(struct vfio_dma_space *space, uint64_t iova, size_t length, uint32_t prot,
-		   struct vfio_dma_access *ret)
+/* A scope around a copy, where more than one map or a message is needed. */
+static int begin_copy(struct vfio_dma_space *space, uint64_t iova, size_t length, uint32_t prot,
+		      struct vfio_dma_access *ret)
 {
-	struct vfio_dma_access access = { .prot = prot };
-	const struct vfio_dma_map *map;
+	struct vfio_dma_access access = {
+		.space = space, .iova = iova, .length = length, .prot = prot
+	};
 	int r;
 
-	if (!length || !prot || prot & ~all_prot || !range_is_mapped(space, iova, length, prot))
-		return fault(space, iova, length, -EFAULT);
-
-	map = map_at(space, iova);
-	if (map->data && length <= map->size - (iova - map->iova)) {
-		*ret = access;
-		return open_scope(space, map, iova, length, ret);
-	}
-
+	if (!range_is_mapped(space, iova, length, prot))
+		return -EFAULT;
 	if (length > VFIO_DMA_MAX_ACCESS)
-		return fault(space, iova, length, -E2BIG);
-	access.space = space;
-	access.iova = iova;
-	access.length = length;
+		return -E2BIG;
 	access.data = access.bounce = calloc(1, length);
 	if (!access.bounce)
 		return -ENOMEM;
@@ -356,12 +447,29 @@ int vfio_dma_begin(struct vfio_dma_space *space, uint64_t iova, size_t length, u
 		r = copy_range(space, iova, access.bounce, length, false);
 		if (r < 0) {
 			free(access.bounce);
-			return fault(space, iova, length, r);
+			return r;
 		}
 	}
 	*ret = access;
 	dma_fault_enter(ret);
 	return 0;
+}
+
+int vfio_dma_begin(struct vfio_dma_space *space, uint64_t iova, size_t length, uint32_t prot,
+		   struct vfio_dma_access *ret)
+{
+	const struct vfio_dma_map *map;
+	int r;
+
+	if (!length || !prot || prot & ~all_prot)
+		return fault(space, iova, length, -EFAULT);
+	map = map_in_place(space, iova, length, prot);
+	if (map) {
+		open_scope(space, map, iova, length, prot, ret);
+		return 0;
+	}
+	r = begin_copy(space, iova, length, prot, ret);
+	return r < 0 && r != -ENOMEM ? fault(space, iova, length, r) : r;
 }
 
 int vfio_dma_end(struct vfio_dma_access *access, size_t written)
@@ -380,17 +488,24 @@ int vfio_dma_end(struct vfio_dma_access *access, size_t written)
 	return r < 0 ? fault(space, access->iova, access->length, r) : 0;
 }
 
-int vfio_dma_read(struct vfio_dma_space *space, uint64_t iova, void *buf, size_t length)
+static inline int copy(struct vfio_dma_space *space, uint64_t iova, uint8_t *buf, size_t length,
+		       bool write)
 {
-	int r = copy_range(space, iova, buf, length, false);
+	uint32_t prot = write ? VFIO_DMA_MAP_FLAG_WRITE : VFIO_DMA_MAP_FLAG_READ;
+	const struct vfio_dma_map *map = map_in_place(space, iova, length, prot);
+	int r = map ? copy_in_place(space, map, iova, buf, length, write)
+		    : copy_range(space, iova, buf, length, write);
 
 	return r < 0 ? fault(space, iova, length, r) : 0;
 }
 
+int vfio_dma_read(struct vfio_dma_space *space, uint64_t iova, void *buf, size_t length)
+{
+	return copy(space, iova, buf, length, false);
+}
+
 int vfio_dma_write(struct vfio_dma_space *space, uint64_t iova, const void *buf, size_t length)
 {
-	/* copy_range() only reads from it in this direction. */
-	int r = copy_range(space, iova, (uint8_t *)(uintptr_t)buf, length, true);
-
-	return r < 0 ? fault(space, iova, length, r) : 0;
+	/* copy() only reads from it in this direction. */
+	return copy(space, iova, (uint8_t *)(uintptr_t)buf, length, true);
 }

@@ -39,6 +39,7 @@ enum {
 	 */
 	VFIO_DMA_MAX_MAPS = 32768,
 	VFIO_DMA_MAX_ACCESS = 64 << 20, /* bytes of one access that has to be copied */
+	VFIO_DMA_HINTS = 64,
 };
 
 /* Bytes of all ranges with a descriptor: an eighth of an address space of 47 bits. */
@@ -68,8 +69,11 @@ struct vfio_dma_stats {
 
 struct vfio_dma_space {
 	struct vfio_dma_map *maps; /* by ascending iova, not overlapping */
+	uint64_t *starts; /* of each map its iova: what a look-up goes through */
 	size_t n_maps, room;
-	size_t last; /* where the last look-up ended */
+	/* Where the last look-up ended in each part of the space that is mapped; may be outdated. */
+	uint32_t hints[VFIO_DMA_HINTS];
+	unsigned int hint_shift; /* a part has 1 << hint_shift bytes */
 	uint32_t max_maps;
 	const struct vfio_dma_ops *ops; /* NULL: no message can be sent now */
 	void *opaque;

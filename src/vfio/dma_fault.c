@@ -4,13 +4,15 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <sys/mman.h>
 
 #include "base/checked.h"
 #include "base/log.h"
+#include "base/syscalls.h"
 
-static _Thread_local struct vfio_dma_access *volatile innermost;
+SYSCALLS(SYSCALL_IF(rt_sigaction, ARG_IS(0, SIGBUS)));
+
+_Thread_local struct vfio_dma_access *volatile dma_fault_innermost;
 static int init_result;
 
 /*
@@ -21,7 +23,7 @@ static void on_sigbus(int sig, siginfo_t *info, void *context)
 {
 	uintptr_t addr = (uintptr_t)info->si_addr;
 
-	for (struct vfio_dma_access *a = innermost; a; a = a->outer) {
+	for (struct vfio_dma_access *a = dma_fault_innermost; a; a = a->outer) {
 		void *page = (void *)round_down(addr, a->page_size);
 		int saved = errno;
 
@@ -58,19 +60,9 @@ int dma_fault_init(void)
 	return init_result;
 }
 
-void dma_fault_enter(struct vfio_dma_access *access)
+void dma_fault_release(struct vfio_dma_access *access)
 {
-	access->outer = innermost;
-	innermost = access;
-	atomic_signal_fence(memory_order_seq_cst);
-}
-
-void dma_fault_leave(struct vfio_dma_access *access)
-{
-	atomic_signal_fence(memory_order_seq_cst);
-	innermost = access->outer;
-	if (access->revoked)
-		munmap(access->revoked, access->revoked_size);
+	munmap(access->revoked, access->revoked_size);
 	access->revoked = NULL;
 }
 
@@ -78,7 +70,7 @@ bool dma_fault_revoke(uint8_t *mapping, size_t size)
 {
 	struct vfio_dma_access *last = NULL;
 
-	for (struct vfio_dma_access *a = innermost; a; a = a->outer) {
+	for (struct vfio_dma_access *a = dma_fault_innermost; a; a = a->outer) {
 		if (a->bounce || a->data < mapping || a->data >= mapping + size)
 			continue;
 		a->faulted = true;

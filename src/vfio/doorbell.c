@@ -4,7 +4,10 @@
 
 #include "base/cleanup.h"
 #include "base/eventfd.h"
+#include "base/syscalls.h"
 #include "vfio/region.h"
+
+SYSCALLS(SYSCALL(eventfd2), SYSCALL(preadv2));
 
 int vfio_region_open_doorbells(struct vfio_region *region)
 {

@@ -11,8 +11,16 @@
 #include "base/cleanup.h"
 #include "base/eventfd.h"
 #include "base/log.h"
+#include "base/syscalls.h"
 
-/* What VFIO says of each index; MSI-X has no MASKABLE, as upstream. */
+SYSCALLS(SYSCALL(fstat), SYSCALL(poll), SYSCALL(ppoll), SYSCALL(write),
+	 SYSCALL_IF(fcntl, ARG_IS(1, F_GETFL)), SYSCALL(preadv2));
+
+/*
+ * What VFIO says of each index (vfio_pci_ioctl_get_irq_info()). MSI-X has no
+ * MASKABLE, as upstream, and vectors may be bound one after the other: a client
+ * that would have to unbind all first could lose one that is raised meanwhile.
+ */
 static const struct {
 	const char *name;
 	uint32_t flags;
@@ -23,8 +31,7 @@ static const struct {
 					      VFIO_IRQ_INFO_AUTOMASKED,
 				      1 },
 	[VFIO_PCI_MSI_IRQ_INDEX] = { "MSI", VFIO_IRQ_INFO_EVENTFD | VFIO_IRQ_INFO_NORESIZE, 32 },
-	[VFIO_PCI_MSIX_IRQ_INDEX] = { "MSI-X", VFIO_IRQ_INFO_EVENTFD | VFIO_IRQ_INFO_NORESIZE,
-				      VFIO_IRQ_MAX_VECTORS },
+	[VFIO_PCI_MSIX_IRQ_INDEX] = { "MSI-X", VFIO_IRQ_INFO_EVENTFD, VFIO_IRQ_MAX_VECTORS },
 	[VFIO_PCI_ERR_IRQ_INDEX] = { "ERR", VFIO_IRQ_INFO_EVENTFD | VFIO_IRQ_INFO_NORESIZE, 1 },
 	[VFIO_PCI_REQ_IRQ_INDEX] = { "REQ", VFIO_IRQ_INFO_EVENTFD | VFIO_IRQ_INFO_NORESIZE, 1 },
 };
@@ -118,22 +125,36 @@ int vfio_irqs_fill_info(const struct vfio_irqs *irqs, uint32_t index, struct vfi
 	return 0;
 }
 
+static bool is_writable(int fd)
+{
+	struct pollfd pfd = { .fd = fd, .events = POLLOUT };
+	int n;
+
+	do
+		n = poll(&pfd, 1, 0);
+	while (n < 0 && errno == EINTR);
+	return n == 1 && pfd.revents & POLLOUT;
+}
+
 /*
  * An eventfd's write blocks when its counter is full, unless it is O_NONBLOCK,
  * which is the client's to set and to clear. So we look first: a client that
- * fills it does not stop the device thread.
+ * fills it does not stop the device thread. One that fills it just after we
+ * looked does, until somebody interrupts us (orders_wake()); then we look again.
  */
 static void signal_vector(struct vfio_irq *irq, struct vfio_irq_vector *vector)
 {
 	const uint64_t one = 1;
-	struct pollfd pfd = { .fd = vector->trigger_fd, .events = POLLOUT };
+	ssize_t n;
 
 	if (vector->trigger_fd < 0)
 		return;
-	if (poll(&pfd, 1, 0) != 1 || !(pfd.revents & POLLOUT))
-		return;
-	if (write(vector->trigger_fd, &one, sizeof(one)) != (ssize_t)sizeof(one) &&
-	    errno != EAGAIN) {
+	do {
+		if (!is_writable(vector->trigger_fd))
+			return;
+		n = write(vector->trigger_fd, &one, sizeof(one));
+	} while (n < 0 && errno == EINTR);
+	if (n != (ssize_t)sizeof(one) && errno != EAGAIN) {
 		log_ratelimited(LOG_LEVEL_WARNING, "an interrupt could not be signalled: %m");
 		return;
 	}
@@ -192,18 +213,34 @@ void vfio_intx_set_level(struct vfio_irqs *irqs, bool level)
 		raise_vector(irq, &irq->vectors[0]);
 }
 
+/*
+ * An eventfd is empty once it was read. One that is not would have us called
+ * again and again for a client that does nothing: it counts down one by one
+ * (EFD_SEMAPHORE) from a large number, or is no eventfd at all.
+ */
+enum { UNMASK_MAX_READS = 16 };
+
 void vfio_intx_unmask_event(struct vfio_irqs *irqs)
 {
 	struct vfio_irq *irq = &irqs->index[VFIO_PCI_INTX_IRQ_INDEX];
+	unsigned int reads = 0;
+	bool empty = false;
 
-	if (eventfd_take(irq->unmask_fd)) {
-		set_vector_mask(irq, &irq->vectors[0], false);
-		return;
+	/* All of it before we act: what is signalled after that is another event. */
+	while (!empty && reads < UNMASK_MAX_READS) {
+		if (eventfd_take(irq->unmask_fd))
+			reads++;
+		else if (errno == EAGAIN)
+			empty = true; /* or the client took it back */
+		else
+			break;
 	}
-	if (errno == EAGAIN)
-		return; /* the client took it back */
-	/* No eventfd after all: it would stay ready for ever. */
-	log_ratelimited(LOG_LEVEL_WARNING, "the client's eventfd to unmask INTx is none");
+	if (reads)
+		set_vector_mask(irq, &irq->vectors[0], false);
+	if (empty)
+		return;
+	log_ratelimited(LOG_LEVEL_WARNING,
+			"the client's eventfd to unmask INTx is none, or never empty");
 	irq->unmask_fd = close_fd(irq->unmask_fd);
 }
 
@@ -276,7 +313,8 @@ static int bind_eventfds(struct vfio_irq *irq, uint32_t start, uint32_t count, i
 
 static int bind_unmask_eventfd(struct vfio_irq *irq, int *fds, size_t n_fds)
 {
-	if (n_fds && fds[0] >= 0 && !looks_like_eventfd(fds[0]))
+	/* Timers and the like, which become readable by themselves, are never writable. */
+	if (n_fds && fds[0] >= 0 && !(looks_like_eventfd(fds[0]) && is_writable(fds[0])))
 		return -EBADF;
 	irq->unmask_fd = close_fd(irq->unmask_fd);
 	if (n_fds)

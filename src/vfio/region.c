@@ -243,18 +243,26 @@ static bool areas_are_valid(const struct vfio_region *region)
 	return true;
 }
 
+static bool doorbell_is_valid(const struct vfio_region *region,
+			      const struct vfio_doorbell *doorbell)
+{
+	uint64_t end;
+
+	/* An eventfd that is there already would be somebody else's. */
+	return doorbell->fd == -1 && is_power_of_two(doorbell->size) && doorbell->size <= 8 &&
+	       !(doorbell->offset % doorbell->size) &&
+	       vfio_region_allows(region, doorbell->offset, doorbell->size,
+				  VFIO_REGION_INFO_FLAG_WRITE) &&
+	       !backed_by_memory(region, doorbell->offset, &end);
+}
+
 static bool doorbells_are_valid(const struct vfio_region *region)
 {
-	if (region->n_doorbells && (!region->ops || !region->ops->doorbell))
+	if (region->n_doorbells && (!region->doorbells || !region->ops || !region->ops->doorbell))
 		return false;
-	for (uint32_t i = 0; i < region->n_doorbells; i++) {
-		const struct vfio_doorbell *doorbell = &region->doorbells[i];
-
-		if (!is_power_of_two(doorbell->size) || doorbell->size > 8 ||
-		    doorbell->offset % doorbell->size ||
-		    !range_within(doorbell->offset, doorbell->size, region->size))
+	for (uint32_t i = 0; i < region->n_doorbells; i++)
+		if (!doorbell_is_valid(region, &region->doorbells[i]))
 			return false;
-	}
 	return true;
 }
 

@@ -654,6 +654,44 @@ static void mapped_bytes_are_bounded(void **state)
 	close(fd);
 }
 
+/*
+ * However many maps there are, each is found at its first and its last byte, and
+ * nothing is found beside it; whatever order they came and went in.
+ */
+static void every_map_is_found(void **state)
+{
+	enum { MOST = 130 };
+	uint64_t step = 4 * PAGE;
+	uint8_t byte;
+
+	for (unsigned int n = 0; n <= MOST; n++) {
+		for (unsigned int i = 0; i < n; i++) {
+			uint64_t iova = step * (1 + (i * 37) % MOST);
+
+			assert_int_equal(vfio_dma_map(&space, iova, 2 * PAGE, RW, -1, 0), 0);
+		}
+		for (unsigned int at = 0; at <= MOST + 1; at++) {
+			bool mapped = false;
+			int found;
+
+			for (unsigned int i = 0; i < n; i++)
+				mapped |= at == 1 + (i * 37) % MOST;
+			found = mapped ? 0 : -EFAULT;
+			assert_int_equal(vfio_dma_read(&space, step * at, &byte, 1), found);
+			assert_int_equal(vfio_dma_read(&space, step * at + 2 * PAGE - 1, &byte, 1),
+					 found);
+			assert_int_equal(vfio_dma_read(&space, step * at - 1, &byte, 1), -EFAULT);
+			assert_int_equal(vfio_dma_read(&space, step * at + 2 * PAGE, &byte, 1),
+					 -EFAULT);
+		}
+		for (unsigned int i = 0; i < n; i++)
+			assert_int_equal(vfio_dma_unmap(&space,
+							step * (1 + ((n - 1 - i) * 37) % MOST),
+							2 * PAGE),
+					 0);
+	}
+}
+
 int main(void)
 {
 #define T(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
@@ -667,6 +705,7 @@ int main(void)
 		T(overlaps_are_refused),
 		T(maps_are_budgeted),
 		T(look_ups_find_the_right_map),
+		T(every_map_is_found),
 		T(long_copies_are_refused),
 		T(a_truncated_file_ends_the_access_only),
 		T(a_file_may_shrink_at_any_time),

@@ -6,70 +6,17 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "irq_fixture.h"
 #include "unit.h"
-
-enum {
-	NONE = VFIO_IRQ_SET_DATA_NONE,
-	BOOL = VFIO_IRQ_SET_DATA_BOOL,
-	EVENTFD = VFIO_IRQ_SET_DATA_EVENTFD,
-	MASK = VFIO_IRQ_SET_ACTION_MASK,
-	UNMASK = VFIO_IRQ_SET_ACTION_UNMASK,
-	TRIGGER = VFIO_IRQ_SET_ACTION_TRIGGER,
-
-	INTX = VFIO_PCI_INTX_IRQ_INDEX,
-	MSI = VFIO_PCI_MSI_IRQ_INDEX,
-	MSIX = VFIO_PCI_MSIX_IRQ_INDEX,
-	ERR = VFIO_PCI_ERR_IRQ_INDEX,
-
-	VECTORS = 4,
-};
-
-static struct vfio_irqs irqs;
-
-static int setup(void **state)
-{
-	vfio_irqs_init(&irqs);
-	return vfio_irqs_offer(&irqs, INTX, 1) || vfio_irqs_offer(&irqs, MSI, VECTORS) ||
-	       vfio_irqs_offer(&irqs, ERR, 1);
-}
-
-static int teardown(void **state)
-{
-	vfio_irqs_done(&irqs);
-	return 0;
-}
-
-static int set(uint32_t flags, uint32_t index, uint32_t start, uint32_t count)
-{
-	return vfio_irqs_set(&irqs, flags, index, start, count, NULL, 0, NULL, 0);
-}
 
 static int set_bools(uint32_t flags, uint32_t index, uint32_t start, uint32_t count,
 		     const char *bools, size_t n)
 {
 	return vfio_irqs_set(&irqs, flags, index, start, count, (const uint8_t *)bools, n, NULL, 0);
-}
-
-/* Binds a new eventfd, whose other end (the same counter) is returned. */
-static int bind(uint32_t index, uint32_t vector)
-{
-	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), theirs = dup(fd);
-
-	assert_int_equal(
-		vfio_irqs_set(&irqs, EVENTFD | TRIGGER, index, vector, 1, NULL, 0, &theirs, 1), 0);
-	assert_int_equal(theirs, -1);
-	return fd;
-}
-
-/* The number of signals since the last look. */
-static uint64_t signals(int fd)
-{
-	uint64_t n = 0;
-
-	return read(fd, &n, sizeof(n)) == (ssize_t)sizeof(n) ? n : 0;
 }
 
 /* VFIO's own flags for each index: drivers/vfio/pci, vfio_pci_ioctl_get_irq_info(). */
@@ -85,20 +32,31 @@ static void info_says_what_vfio_says(void **state)
 	assert_int_equal(vfio_irqs_fill_info(&irqs, MSI, &info), 0);
 	assert_int_equal(info.count, VECTORS);
 	assert_int_equal(info.flags, VFIO_IRQ_INFO_EVENTFD | VFIO_IRQ_INFO_NORESIZE);
-	/* What is not offered has a count of 0, not an error. */
 	assert_int_equal(vfio_irqs_fill_info(&irqs, MSIX, &info), 0);
 	assert_int_equal(info.index, MSIX);
-	assert_int_equal(info.count, 0);
+	assert_int_equal(info.flags, VFIO_IRQ_INFO_EVENTFD);
+	for (uint32_t i = ERR; i <= REQ; i++) {
+		assert_int_equal(vfio_irqs_fill_info(&irqs, i, &info), 0);
+		assert_int_equal(info.count, 1);
+		assert_int_equal(info.flags, VFIO_IRQ_INFO_EVENTFD | VFIO_IRQ_INFO_NORESIZE);
+	}
 	assert_int_equal(vfio_irqs_fill_info(&irqs, VFIO_PCI_NUM_IRQS, &info), -EINVAL);
 	assert_int_equal(vfio_irqs_fill_info(&irqs, UINT32_MAX, &info), -EINVAL);
 
 	assert_string_equal(vfio_irq_name(INTX), "INTx");
 	assert_null(vfio_irq_name(VFIO_PCI_NUM_IRQS));
+
+	/* What is not offered has a count of 0, not an error. */
+	vfio_irqs_done(&irqs);
+	assert_int_equal(vfio_irqs_fill_info(&irqs, MSIX, &info), 0);
+	assert_int_equal(info.index, MSIX);
+	assert_int_equal(info.count | info.flags, 0);
 }
 
 static void offers_are_checked(void **state)
 {
 	assert_int_equal(vfio_irqs_offer(&irqs, INTX, 1), -EINVAL); /* twice */
+	vfio_irqs_done(&irqs);
 	assert_int_equal(vfio_irqs_offer(&irqs, MSIX, 0), -EINVAL);
 	assert_int_equal(vfio_irqs_offer(&irqs, MSIX, 2049), -EINVAL);
 	assert_int_equal(vfio_irqs_offer(&irqs, VFIO_PCI_NUM_IRQS, 1), -EINVAL);
@@ -245,6 +203,41 @@ static void intx_is_unmasked_by_an_eventfd(void **state)
 	close(unmask);
 }
 
+static int bind_unmask(int fd)
+{
+	return vfio_irqs_set(&irqs, EVENTFD | UNMASK, INTX, 0, 1, NULL, 0, &fd, 1);
+}
+
+/* The door calls us as long as it is readable: it may not stay so without the client's doing. */
+static void what_never_runs_empty_does_not_unmask(void **state)
+{
+	const struct itimerspec ticking = { { 0, 1 }, { 0, 1 } };
+	int timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC), many, few;
+	const uint64_t full = UINT64_MAX - 1;
+
+	assert_int_equal(timerfd_settime(timer, 0, &ticking, NULL), 0);
+	assert_int_equal(bind_unmask(timer), -EBADF);
+	close(timer);
+
+	many = eventfd(0, EFD_CLOEXEC | EFD_SEMAPHORE);
+	assert_int_equal(bind_unmask(dup(many)), 0);
+	assert_int_equal(write(many, &full, sizeof(full)), sizeof(full));
+	for (unsigned int i = 0; i < 100; i++)
+		vfio_intx_unmask_event(&irqs);
+	assert_int_equal(irqs.index[INTX].unmask_fd, -1);
+	close(many);
+
+	few = eventfd(0, EFD_CLOEXEC | EFD_SEMAPHORE);
+	assert_int_equal(bind_unmask(dup(few)), 0);
+	for (uint64_t n = 3; n; n--) {
+		assert_int_equal(write(few, &n, sizeof(n)), sizeof(n));
+		vfio_intx_unmask_event(&irqs);
+		assert_int_equal(poll(&(struct pollfd){ few, POLLIN, 0 }, 1, 0), 0);
+	}
+	assert_true(irqs.index[INTX].unmask_fd >= 0);
+	close(few);
+}
+
 static void invalid_combinations_change_nothing(void **state)
 {
 	static const struct {
@@ -265,7 +258,7 @@ static void invalid_combinations_change_nothing(void **state)
 		{ NONE | TRIGGER, MSI, VECTORS, 1, 0 },
 		{ NONE | TRIGGER, MSI, 1, UINT32_MAX, 0 },
 		{ NONE | TRIGGER, MSI, UINT32_MAX, 2, 0 },
-		{ NONE | TRIGGER, MSIX, 0, 1, 0 },
+		{ NONE | TRIGGER, MSIX, VECTORS, 1, 0 },
 		/* Data that does not fit the count. */
 		{ BOOL | TRIGGER, MSI, 0, 2, 1 },
 		{ BOOL | TRIGGER, MSI, 0, 1, 2 },
@@ -296,6 +289,71 @@ static void invalid_combinations_change_nothing(void **state)
 	assert_int_equal(signals(intx), 1);
 	close(fd);
 	close(intx);
+}
+
+/* BOOL picks; a descriptor of -1 among others leaves its vector without one. */
+static void entries_are_taken_one_by_one(void **state)
+{
+	int theirs[VECTORS], ends[VECTORS];
+
+	for (uint32_t v = 0; v < VECTORS; v++)
+		ends[v] = bind(MSIX, v);
+	assert_int_equal(set_bools(BOOL | TRIGGER, MSIX, 1, 3, "\1\0\xff", 3), 0);
+	assert_int_equal(signals(ends[0]), 0);
+	assert_int_equal(signals(ends[1]), 1);
+	assert_int_equal(signals(ends[2]), 0);
+	assert_int_equal(signals(ends[3]), 1);
+
+	for (uint32_t v = 0; v < VECTORS; v++)
+		theirs[v] = v % 2 ? -1 : dup(ends[v]);
+	assert_int_equal(
+		vfio_irqs_set(&irqs, EVENTFD | TRIGGER, MSIX, 0, VECTORS, NULL, 0, theirs, VECTORS),
+		0);
+	assert_int_equal(irqs.index[MSIX].bound, VECTORS / 2);
+	for (uint32_t v = 0; v < VECTORS; v++) {
+		vfio_irq_trigger(&irqs, MSIX, v);
+		assert_int_equal(signals(ends[v]), v % 2 ? 0 : 1);
+	}
+	theirs[0] = -1;
+	assert_int_equal(vfio_irqs_set(&irqs, EVENTFD | UNMASK, INTX, 0, 1, NULL, 0, theirs, 1), 0);
+	assert_int_equal(irqs.index[INTX].unmask_fd, -1);
+	close_fds(ends, VECTORS);
+}
+
+/* The loop-back test goes past masks, leaves them, and is no interrupt of the device. */
+static void loop_back_ignores_masks(void **state)
+{
+	int intx = bind(INTX, 0), msi = bind(MSI, 0);
+
+	assert_int_equal(set(NONE | TRIGGER, INTX, 0, 1), 0);
+	assert_int_equal(set(NONE | TRIGGER, INTX, 0, 1), 0); /* has not masked itself */
+	assert_int_equal(signals(intx), 2);
+	assert_int_equal(set(NONE | MASK, INTX, 0, 1), 0);
+	assert_int_equal(set(NONE | TRIGGER, INTX, 0, 1), 0);
+	assert_int_equal(signals(intx), 1);
+	assert_int_equal(set(NONE | UNMASK, INTX, 0, 1), 0);
+	assert_int_equal(signals(intx), 0); /* nothing was pending */
+
+	vfio_irq_set_mask(&irqs, MSI, 0, true);
+	assert_int_equal(set(NONE | TRIGGER, MSI, 0, 1), 0);
+	assert_int_equal(signals(msi), 1);
+	vfio_irq_set_mask(&irqs, MSI, 0, false);
+	assert_int_equal(signals(msi), 0);
+	close(intx);
+	close(msi);
+}
+
+/* What is not offered: ranges in it are refused; to tear nothing down succeeds. */
+static void an_absent_index_has_no_vectors(void **state)
+{
+	vfio_irqs_done(&irqs);
+	for (uint32_t index = 0; index < VFIO_PCI_NUM_IRQS; index++) {
+		assert_int_equal(set(NONE | TRIGGER, index, 0, 0), 0);
+		assert_int_equal(set(NONE | TRIGGER, index, 0, 1), -EINVAL);
+		assert_int_equal(set(NONE | TRIGGER, index, 1, 0), -EINVAL);
+		assert_int_equal(set(NONE | MASK, index, 0, 1), -EINVAL);
+		assert_int_equal(set(EVENTFD | TRIGGER, index, 0, 1), -EINVAL);
+	}
 }
 
 static void descriptors_are_checked(void **state)
@@ -443,7 +501,11 @@ int main(void)
 		T(intx_raised_before_it_is_bound_is_delivered),
 		T(intx_disabled_and_enabled_again_is_delivered),
 		T(intx_is_unmasked_by_an_eventfd),
+		T(what_never_runs_empty_does_not_unmask),
 		T(invalid_combinations_change_nothing),
+		T(entries_are_taken_one_by_one),
+		T(loop_back_ignores_masks),
+		T(an_absent_index_has_no_vectors),
 		T(descriptors_are_checked),
 		T(a_full_eventfd_does_not_block),
 		T(a_masked_vector_is_pending),

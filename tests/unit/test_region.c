@@ -371,6 +371,60 @@ static void device_authors_mistakes_are_found(void **state)
 	assert_true(vfio_region_is_valid(&good));
 }
 
+static void bell_rung(void *opaque, unsigned int index)
+{
+}
+
+static void mistakes_with_doorbells_are_found(void **state)
+{
+	static const struct vfio_region_ops ops = { recorder_read, recorder_write, 8, bell_rung };
+	static uint8_t memory[0x6000];
+	struct vfio_region_area area = { 0x1000, 0x1000 };
+	const struct vfio_doorbell good = { .offset = 0x3000, .size = 4, .fd = -1 };
+	struct vfio_doorbell bells[2];
+	struct vfio_region region = {
+		.flags = RWM,
+		.size = 0x6000,
+		.fd = 0,
+		.memory = memory,
+		.ops = &ops,
+		.areas = &area,
+		.n_areas = 1,
+		.doorbells = bells,
+		.n_doorbells = 2,
+	};
+
+	bells[0] = bells[1] = good;
+	assert_true(vfio_region_is_valid(&region));
+#define BAD(...)                                                                                   \
+	do {                                                                                       \
+		__VA_ARGS__;                                                                       \
+		assert_false(vfio_region_is_valid(&region));                                       \
+		bells[1] = good;                                                                   \
+	} while (0)
+	BAD(bells[1].fd = 0); /* forgotten */
+	BAD(bells[1].size = 0);
+	BAD(bells[1].size = 3);
+	BAD(bells[1].size = 16);
+	BAD(bells[1].offset = 0x3002);
+	BAD(bells[1].offset = 0x6000);
+	BAD(bells[1].offset = UINT64_MAX - 3);
+	BAD(bells[1].offset = 0x1ffc); /* mapped: nobody traps there */
+#undef BAD
+	region.doorbells = NULL;
+	assert_false(vfio_region_is_valid(&region));
+	region.doorbells = bells;
+	region.ops = &ops4;
+	assert_false(vfio_region_is_valid(&region));
+	region.ops = &ops;
+	region.flags = VFIO_REGION_INFO_FLAG_READ;
+	region.n_areas = 0;
+	region.memory = NULL;
+	assert_false(vfio_region_is_valid(&region));
+	region.flags = RW;
+	assert_true(vfio_region_is_valid(&region));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -384,6 +438,7 @@ int main(void)
 		cmocka_unit_test_setup(info_of_a_plain_region, setup),
 		cmocka_unit_test_setup(info_of_a_sparse_region, setup),
 		cmocka_unit_test_setup(device_authors_mistakes_are_found, setup),
+		cmocka_unit_test_setup(mistakes_with_doorbells_are_found, setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
