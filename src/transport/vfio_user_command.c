@@ -6,8 +6,10 @@
 #include "transport/vfio_user_command.h"
 
 #include <errno.h>
+#include <linux/kvm.h>
 #include <string.h>
 
+#include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 
@@ -26,6 +28,15 @@ static int dma_map(struct vfio_user_session *session, const struct vfio_user_mes
 	return vfio_dma_map(&session->dev->dma, map.address, map.size, map.flags, fd, map.offset);
 }
 
+/* An access by message that is under way must end if its memory goes away. */
+static void notice_unmap(struct vfio_user_session *session, const struct vfio_user_dma_unmap *unmap)
+{
+	if (session->in_dma &&
+	    (unmap->flags & VFIO_DMA_UNMAP_FLAG_ALL ||
+	     ranges_overlap(session->dma_iova, session->dma_length, unmap->address, unmap->size)))
+		session->dma_unmapped = true;
+}
+
 static int dma_unmap(struct vfio_user_session *session, const struct vfio_user_message *message,
 		     struct vfio_user_reply *reply)
 {
@@ -42,6 +53,8 @@ static int dma_unmap(struct vfio_user_session *session, const struct vfio_user_m
 		return -EINVAL;
 	else
 		r = vfio_dma_unmap(&session->dev->dma, unmap.address, unmap.size);
+	if (r == 0)
+		notice_unmap(session, &unmap);
 	memcpy(reply->payload, &unmap, sizeof(unmap));
 	reply->length = sizeof(unmap);
 	return r;
@@ -77,6 +90,66 @@ static int get_region_info(struct vfio_user_session *session,
 					      VFIO_USER_MAX_XFER);
 	if (region->flags & VFIO_REGION_INFO_FLAG_MMAP)
 		reply->fds[reply->n_fds++] = region->fd;
+	return 0;
+}
+
+static struct vfio_user_sub_region_ioeventfd describe_doorbell(const struct vfio_doorbell *doorbell,
+							       uint32_t fd_index)
+{
+	return (struct vfio_user_sub_region_ioeventfd){
+		.offset = doorbell->offset,
+		.size = doorbell->size,
+		.fd_index = fd_index,
+		.type = VFIO_USER_IO_FD_TYPE_IOEVENTFD,
+		.flags = doorbell->match ? KVM_IOEVENTFD_FLAG_DATAMATCH : 0,
+		.datamatch = doorbell->match ? doorbell->datamatch : 0,
+	};
+}
+
+/*
+ * As many doorbells as the client takes descriptors in one message; the others
+ * stay what they are, registers. As with region info, no more than the head
+ * where the answer would not fit.
+ */
+static int get_region_io_fds(struct vfio_user_session *session,
+			     const struct vfio_user_message *message, struct vfio_user_reply *reply)
+{
+	struct vfio_user_region_io_fds info;
+	struct vfio_region *region;
+	uint32_t argsz;
+	int r;
+
+	memcpy(&info, message->payload, sizeof(info));
+	argsz = info.argsz;
+	region = vfio_device_region(session->dev, info.index);
+	if (message->length != sizeof(info) || argsz < sizeof(info) || info.flags || info.count ||
+	    !region)
+		return -EINVAL;
+
+	info.count = region->n_doorbells;
+	if (info.count > VFIO_USER_MAX_FDS)
+		info.count = VFIO_USER_MAX_FDS;
+	if (info.count > session->peer_max_fds)
+		info.count = (uint32_t)session->peer_max_fds;
+	info.argsz = (uint32_t)(sizeof(info) +
+				info.count * sizeof(struct vfio_user_sub_region_ioeventfd));
+	memcpy(reply->payload, &info, sizeof(info));
+	reply->length = sizeof(info);
+	if (!info.count || argsz < info.argsz)
+		return 0;
+
+	r = vfio_region_open_doorbells(region);
+	if (r < 0)
+		return r;
+	for (uint32_t i = 0; i < info.count; i++) {
+		struct vfio_user_sub_region_ioeventfd sub =
+			describe_doorbell(&region->doorbells[i], i);
+
+		memcpy(reply->payload + reply->length, &sub, sizeof(sub));
+		reply->length += sizeof(sub);
+		reply->fds[reply->n_fds++] = region->doorbells[i].fd;
+	}
+	session->has_doorbells = true;
 	return 0;
 }
 
@@ -205,10 +278,43 @@ static int device_reset(struct vfio_user_session *session, const struct vfio_use
 	return 0;
 }
 
-/* Migration and region IO descriptors: nothing here has any yet, and clients ask first. */
-static int not_supported(struct vfio_user_session *session, const struct vfio_user_message *message,
+/* Nothing here can migrate yet; what makes no sense is refused as VFIO refuses it. */
+static int device_feature(struct vfio_user_session *session,
+			  const struct vfio_user_message *message, struct vfio_user_reply *reply)
+{
+	const uint32_t get = VFIO_DEVICE_FEATURE_GET, set = VFIO_DEVICE_FEATURE_SET,
+		       probe = VFIO_DEVICE_FEATURE_PROBE;
+	struct vfio_device_feature feature;
+
+	memcpy(&feature, message->payload, sizeof(feature));
+	if (feature.argsz < sizeof(feature) ||
+	    feature.flags & ~(VFIO_DEVICE_FEATURE_MASK | get | set | probe) ||
+	    !(feature.flags & (get | set | probe)) ||
+	    (feature.flags & get && feature.flags & set && !(feature.flags & probe)))
+		return -EINVAL;
+	return -ENOTSUP;
+}
+
+static int mig_data_read(struct vfio_user_session *session, const struct vfio_user_message *message,
 			 struct vfio_user_reply *reply)
 {
+	struct vfio_user_mig_data data;
+
+	memcpy(&data, message->payload, sizeof(data));
+	if (message->length != sizeof(data) || data.argsz < sizeof(data) ||
+	    data.size > data.argsz - sizeof(data))
+		return -EINVAL;
+	return -ENOTSUP;
+}
+
+static int mig_data_write(struct vfio_user_session *session,
+			  const struct vfio_user_message *message, struct vfio_user_reply *reply)
+{
+	struct vfio_user_mig_data data;
+
+	memcpy(&data, message->payload, sizeof(data));
+	if (data.size != message->length - sizeof(data) || data.argsz < message->length)
+		return -EINVAL;
 	return -ENOTSUP;
 }
 
@@ -225,7 +331,8 @@ static const struct command {
 					sizeof(struct vfio_user_device_info) },
 	[VFIO_USER_DEVICE_GET_REGION_INFO] = { "DEVICE_GET_REGION_INFO", get_region_info,
 					       sizeof(struct vfio_region_info) },
-	[VFIO_USER_DEVICE_GET_REGION_IO_FDS] = { "DEVICE_GET_REGION_IO_FDS", not_supported, 0 },
+	[VFIO_USER_DEVICE_GET_REGION_IO_FDS] = { "DEVICE_GET_REGION_IO_FDS", get_region_io_fds,
+						 sizeof(struct vfio_user_region_io_fds) },
 	[VFIO_USER_DEVICE_GET_IRQ_INFO] = { "DEVICE_GET_IRQ_INFO", get_irq_info,
 					    sizeof(struct vfio_irq_info) },
 	[VFIO_USER_DEVICE_SET_IRQS] = { "DEVICE_SET_IRQS", set_irqs, sizeof(struct vfio_irq_set) },
@@ -236,9 +343,12 @@ static const struct command {
 	[VFIO_USER_DEVICE_RESET] = { "DEVICE_RESET", device_reset, 0 },
 	[VFIO_USER_REGION_WRITE_MULTI] = { "REGION_WRITE_MULTI", region_write_multi,
 					   sizeof(uint64_t) },
-	[VFIO_USER_DEVICE_FEATURE] = { "DEVICE_FEATURE", not_supported, 0 },
-	[VFIO_USER_MIG_DATA_READ] = { "MIG_DATA_READ", not_supported, 0 },
-	[VFIO_USER_MIG_DATA_WRITE] = { "MIG_DATA_WRITE", not_supported, 0 },
+	[VFIO_USER_DEVICE_FEATURE] = { "DEVICE_FEATURE", device_feature,
+				       sizeof(struct vfio_device_feature) },
+	[VFIO_USER_MIG_DATA_READ] = { "MIG_DATA_READ", mig_data_read,
+				      sizeof(struct vfio_user_mig_data) },
+	[VFIO_USER_MIG_DATA_WRITE] = { "MIG_DATA_WRITE", mig_data_write,
+				       sizeof(struct vfio_user_mig_data) },
 };
 
 const char *vfio_user_command_name(uint16_t command)

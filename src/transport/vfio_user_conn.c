@@ -11,13 +11,16 @@
 #include "transport/vfio_user_conn.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/syscalls.h"
+
+SYSCALLS(SYSCALL(recvmsg), SYSCALL_SEND,
+	 SYSCALL_IF(sendmsg, ARG_IS(2, MSG_NOSIGNAL | MSG_DONTWAIT)));
 
 enum {
 	HEADER = sizeof(struct vfio_user_header),
@@ -32,11 +35,9 @@ int vfio_user_conn_init(struct vfio_user_conn *conn, int fd)
 {
 	*conn = (struct vfio_user_conn){ .fd = fd };
 	conn->rx = malloc(RX_SIZE);
-	if (!conn->rx || fcntl(fd, F_SETFL, O_NONBLOCK) < 0) {
-		int r = conn->rx ? -errno : -ENOMEM;
-
+	if (!conn->rx) {
 		vfio_user_conn_done(conn);
-		return r;
+		return -ENOMEM;
 	}
 	return 0;
 }
@@ -175,7 +176,7 @@ static size_t make_room(struct vfio_user_conn *conn)
 	return want;
 }
 
-int vfio_user_conn_receive(struct vfio_user_conn *conn)
+static int receive(struct vfio_user_conn *conn, int flags)
 {
 	union {
 		struct cmsghdr align;
@@ -198,11 +199,9 @@ int vfio_user_conn_receive(struct vfio_user_conn *conn)
 	msg.msg_control = control.buf;
 	msg.msg_controllen = sizeof(control.buf);
 
-	do
-		n = recvmsg(conn->fd, &msg, MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
+	n = recvmsg(conn->fd, &msg, MSG_CMSG_CLOEXEC | flags);
 	if (n < 0)
-		return errno == EAGAIN ? 0 : -errno;
+		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
 	if (n == 0)
 		return -ECONNRESET;
 
@@ -212,6 +211,16 @@ int vfio_user_conn_receive(struct vfio_user_conn *conn)
 		take_fds(conn, &msg, at);
 	skip(conn);
 	return 1;
+}
+
+int vfio_user_conn_receive(struct vfio_user_conn *conn)
+{
+	return receive(conn, MSG_DONTWAIT);
+}
+
+int vfio_user_conn_receive_wait(struct vfio_user_conn *conn)
+{
+	return receive(conn, 0);
 }
 
 int vfio_user_conn_next(struct vfio_user_conn *conn, struct vfio_user_message *ret)
@@ -262,7 +271,7 @@ static ssize_t send_some(struct vfio_user_conn *conn)
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 
 	if (!conn->n_tx_fds)
-		return send(conn->fd, conn->tx, conn->tx_left, MSG_NOSIGNAL);
+		return send(conn->fd, conn->tx, conn->tx_left, MSG_NOSIGNAL | MSG_DONTWAIT);
 
 	memset(&control, 0, sizeof(control));
 	control.align.cmsg_level = SOL_SOCKET;
@@ -271,7 +280,7 @@ static ssize_t send_some(struct vfio_user_conn *conn)
 	memcpy(CMSG_DATA(&control.align), conn->tx_fds, conn->n_tx_fds * sizeof(int));
 	msg.msg_control = control.buf;
 	msg.msg_controllen = CMSG_SPACE(conn->n_tx_fds * sizeof(int));
-	return sendmsg(conn->fd, &msg, MSG_NOSIGNAL);
+	return sendmsg(conn->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 int vfio_user_conn_flush(struct vfio_user_conn *conn)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * One end of a vfio-user connection: bytes and descriptors in, whole messages
- * out, and back. Never blocks, allocates nothing after its creation, and keeps
- * the stream in step whatever comes: messages may be split at any byte or lie
- * many in a packet.
+ * out, and back. Never blocks but where it is asked to, allocates nothing after
+ * its creation, and keeps the stream in step whatever comes: messages may be
+ * split at any byte or lie many in a packet.
  */
 #pragma once
 
@@ -42,7 +42,7 @@ struct vfio_user_conn {
 	size_t n_tx_fds;
 };
 
-/* Takes fd over, also on failure, and makes it non-blocking. 0 or -ENOMEM. */
+/* Takes fd over, also on failure. 0 or -ENOMEM. */
 int vfio_user_conn_init(struct vfio_user_conn *conn, int fd);
 
 /* Closes it and every descriptor that nobody took over. */
@@ -54,6 +54,12 @@ void vfio_user_conn_done(struct vfio_user_conn *conn);
  * nothing now, -ECONNRESET at the end of the stream, or a negative errno.
  */
 int vfio_user_conn_receive(struct vfio_user_conn *conn);
+
+/*
+ * As receive, but sleeps until something comes, if the socket is in blocking
+ * mode. Returns 0 if a signal came instead, or the socket is in the other mode.
+ */
+int vfio_user_conn_receive_wait(struct vfio_user_conn *conn);
 
 /*
  * Gives out the next whole message. Returns 1 with *ret, 0 if there is none,

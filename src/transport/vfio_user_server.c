@@ -4,16 +4,18 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/syscalls.h"
 #include "base/thread.h"
 #include "transport/spin.h"
 #include "transport/vfio_user_session.h"
+
+SYSCALLS(SYSCALL(poll), SYSCALL(ppoll));
 
 struct vfio_user_server {
 	struct vfio_device *dev;
@@ -33,12 +35,16 @@ struct vfio_user_server {
 	uint64_t resets_seen;
 	struct spin spin;
 	uint64_t idle_since_ns; /* when the last request had been answered */
+	uint64_t version_due_ns; /* when a client is given up that has not said its VERSION */
+	struct pollfd *pfds; /* n_pfds of them, POLL_* and the device's doorbells */
+	nfds_t n_pfds;
 };
 
 static void disconnect(struct vfio_user_server *server, int reason)
 {
 	int r;
 
+	orders_block_on(&server->orders, -1);
 	vfio_user_session_done(&server->session);
 	server->connected = false;
 	r = vfio_device_disconnect(server->dev, server->keep_state);
@@ -65,16 +71,16 @@ static void notice_reset(struct vfio_user_server *server)
 	server->events->reset(server->opaque);
 }
 
-/* Serves what is there. True if anything was. */
-static bool serve(struct vfio_user_server *server)
+/* Serves what is there, or comes. True if anything was. */
+static bool serve(struct vfio_user_server *server, bool wait)
 {
-	int r = vfio_user_session_serve(&server->session);
+	int r = vfio_user_session_serve(&server->session, wait);
 
 	notice_reset(server);
 	if (r < 0)
 		disconnect(server, r);
 	if (r > 0)
-		server->idle_since_ns = clock_ns();
+		server->idle_since_ns = server->session.answered_ns;
 	return r != 0;
 }
 
@@ -84,73 +90,203 @@ static int unmask_fd(const struct vfio_user_server *server)
 	return server->dev->irqs.index[VFIO_PCI_INTX_IRQ_INDEX].unmask_fd;
 }
 
+/* True if there is more to watch than the socket and orders. */
+static bool has_eventfds(const struct vfio_user_server *server)
+{
+	return unmask_fd(server) >= 0 || server->session.has_doorbells;
+}
+
+static bool version_is_due(const struct vfio_user_server *server)
+{
+	return server->connected && !server->session.negotiated;
+}
+
+/* What poll() watches; then every doorbell of the device, in the order of its regions. */
+enum { POLL_ORDERS, POLL_CLIENT, POLL_UNMASK, POLL_DOORBELLS };
+
+static void watch(struct vfio_user_server *server, unsigned int i, int fd, short events)
+{
+	server->pfds[i] = (struct pollfd){ .fd = fd, .events = events };
+}
+
+/* Calls visit for each doorbell, with its place in pfds. */
+static void for_each_doorbell(struct vfio_user_server *server,
+			      void (*visit)(struct vfio_user_server *server, unsigned int at,
+					    struct vfio_region *region, unsigned int index))
+{
+	unsigned int at = POLL_DOORBELLS;
+
+	for (uint32_t i = 0; i < VFIO_PCI_NUM_REGIONS; i++) {
+		struct vfio_region *region = vfio_device_region(server->dev, i);
+
+		for (uint32_t d = 0; d < region->n_doorbells; d++)
+			visit(server, at++, region, d);
+	}
+}
+
+static void watch_doorbell(struct vfio_user_server *server, unsigned int at,
+			   struct vfio_region *region, unsigned int index)
+{
+	watch(server, at, region->doorbells[index].fd, POLLIN);
+}
+
+static void ring(struct vfio_user_server *server, unsigned int at, struct vfio_region *region,
+		 unsigned int index)
+{
+	/* The one before may have led to a reset, or the client's end. */
+	if (server->pfds[at].revents && region->doorbells[index].fd == server->pfds[at].fd)
+		vfio_user_session_ring(&server->session, region, index);
+}
+
+/*
+ * Waits until something can be done, and does what is not the client's socket.
+ * Returns what poll() said of that. timeout_ms as poll() has it.
+ */
+static short poll_all(struct vfio_user_server *server, int timeout_ms)
+{
+	bool doorbells = server->connected && server->session.has_doorbells;
+	nfds_t n = doorbells ? server->n_pfds : POLL_DOORBELLS;
+
+	watch(server, POLL_ORDERS, server->orders.fd, POLLIN);
+	watch(server, POLL_CLIENT, -1, POLLIN);
+	watch(server, POLL_UNMASK, unmask_fd(server), POLLIN);
+	if (server->connected)
+		watch(server, POLL_CLIENT, server->session.conn.fd,
+		      vfio_user_session_wants_room(&server->session) ? POLLOUT : POLLIN);
+	if (doorbells)
+		for_each_doorbell(server, watch_doorbell);
+
+	if (poll(server->pfds, n, timeout_ms) < 0)
+		return 0;
+
+	if (server->pfds[POLL_UNMASK].revents)
+		vfio_intx_unmask_event(&server->dev->irqs);
+	if (doorbells)
+		for_each_doorbell(server, ring);
+	if (server->pfds[POLL_ORDERS].revents)
+		orders_run(&server->orders);
+	return server->pfds[POLL_CLIENT].revents;
+}
+
+enum { ROUNDS_PER_YIELD = 8 };
+
 /*
  * The way of a trapped access: while the guest is likely to be back, look for
- * its next request without sleeping. Yielding lets whoever shares this CPU,
- * perhaps the client, go first.
+ * its next request without sleeping.
  */
 static bool spin(struct vfio_user_server *server)
 {
-	uint64_t budget = spin_budget(&server->spin);
+	uint64_t now_ns, budget_ns;
 
-	if (vfio_user_session_wants_room(&server->session) ||
-	    vfio_user_session_has_more(&server->session) || unmask_fd(server) >= 0)
+	/* Before its VERSION a client has a deadline, which is for who sleeps to keep. */
+	if (!server->spin.budget_ns || !server->session.negotiated ||
+	    vfio_user_session_wants_room(&server->session) ||
+	    vfio_user_session_has_more(&server->session))
 		return false;
-	while (clock_ns() - server->idle_since_ns < budget && !orders_pending(&server->orders)) {
-		if (serve(server))
+
+	now_ns = clock_ns();
+	budget_ns = spin_budget(&server->spin, now_ns);
+	for (unsigned int round = 1; now_ns - server->idle_since_ns < budget_ns; round++) {
+		if (orders_pending(&server->orders))
+			return false;
+		if (serve(server, false)) {
+			spin_hit(&server->spin);
 			return true;
-		sched_yield();
+		}
+		if (round % ROUNDS_PER_YIELD == 0) {
+			if (!spin_yield(&server->spin))
+				return false;
+			/* What is rung must not wait until we have given up waiting. */
+			if (has_eventfds(server) && poll_all(server, 0))
+				continue;
+			if (vfio_user_session_has_more(&server->session))
+				return false;
+		}
+		now_ns = clock_ns();
 	}
 	return false;
 }
 
-enum { POLL_ORDERS, POLL_CLIENT, POLL_UNMASK, POLL_FDS };
+/* The client's request has ended a sleep. */
+static void slept(struct vfio_user_server *server, uint64_t waited_ns)
+{
+	spin_slept(&server->spin, waited_ns);
+	atomic_store_explicit(&server->stats.spin_budget_ns, server->spin.budget_ns,
+			      memory_order_relaxed);
+}
 
-/* Only looks, if there is more to do without the client. */
+/* True if nothing can happen but that the client sends something, or an order comes. */
+static bool only_the_client_matters(const struct vfio_user_server *server)
+{
+	return server->connected && server->session.negotiated &&
+	       !vfio_user_session_wants_room(&server->session) &&
+	       !vfio_user_session_has_more(&server->session) && !has_eventfds(server);
+}
+
+/* The way of a trapped access without spinning: one receive, in which we sleep, and one send. */
+static void sleep_until_the_client_sends(struct vfio_user_server *server)
+{
+	uint64_t since_ns = server->idle_since_ns;
+
+	if (orders_pending(&server->orders)) {
+		orders_run(&server->orders);
+		return;
+	}
+	counter_add(&server->stats.sleeps, 1);
+	if (serve(server, true)) {
+		if (server->connected)
+			slept(server, server->session.received_ns - since_ns);
+		return;
+	}
+	orders_run(&server->orders); /* that is what ended it, most likely */
+}
+
+/* Until when a client has to say its VERSION, in the words of poll(); -1: it has. */
+static int version_timeout_ms(const struct vfio_user_server *server)
+{
+	uint64_t now_ns = clock_ns();
+
+	if (!version_is_due(server))
+		return -1;
+	if (now_ns >= server->version_due_ns)
+		return 0;
+	return (int)((server->version_due_ns - now_ns) / 1000000 + 1);
+}
+
 static void sleep_until_something_happens(struct vfio_user_server *server)
 {
-	bool more = server->connected && vfio_user_session_has_more(&server->session);
-	struct pollfd pfds[POLL_FDS] = {
-		[POLL_ORDERS] = { .fd = server->orders.fd, .events = POLLIN },
-		[POLL_CLIENT] = { .fd = -1, .events = POLLIN },
-		[POLL_UNMASK] = { .fd = -1, .events = POLLIN },
-	};
-
-	if (server->connected) {
-		pfds[POLL_CLIENT].fd = server->session.conn.fd;
-		if (vfio_user_session_wants_room(&server->session))
-			pfds[POLL_CLIENT].events = POLLOUT;
-		pfds[POLL_UNMASK].fd = unmask_fd(server);
-	}
-
-	if (!more)
-		counter_add(&server->stats.sleeps, 1);
-	if (poll(pfds, POLL_FDS, more ? 0 : -1) < 0)
-		return;
-
-	if (pfds[POLL_UNMASK].revents)
-		vfio_intx_unmask_event(&server->dev->irqs);
-	if (pfds[POLL_ORDERS].revents)
-		orders_run(&server->orders);
-	if (more) {
-		serve(server);
+	/* There is more to do without the client: only look. */
+	if (server->connected && vfio_user_session_has_more(&server->session)) {
+		poll_all(server, 0);
+		if (server->connected)
+			serve(server, false);
 		return;
 	}
-	if (!server->connected || !pfds[POLL_CLIENT].revents)
-		return;
-	spin_slept(&server->spin, clock_ns() - server->idle_since_ns);
-	atomic_store_explicit(&server->stats.spin_budget_ns, spin_budget(&server->spin),
-			      memory_order_relaxed);
-	serve(server);
+
+	counter_add(&server->stats.sleeps, 1);
+	if (poll_all(server, version_timeout_ms(server)) && server->connected) {
+		slept(server, clock_ns() - server->idle_since_ns);
+		serve(server, false);
+	}
+	if (version_is_due(server) && clock_ns() >= server->version_due_ns) {
+		log_ratelimited(LOG_LEVEL_WARNING, "%s: a client connected and said nothing",
+				server->dev->label);
+		disconnect(server, -ETIMEDOUT);
+	}
 }
 
 static void *device_thread(void *opaque)
 {
 	struct vfio_user_server *server = opaque;
 
-	while (!server->stopping)
-		if (!server->connected || !spin(server))
+	while (!server->stopping) {
+		if (server->connected && spin(server))
+			continue;
+		if (only_the_client_matters(server))
+			sleep_until_the_client_sends(server);
+		else
 			sleep_until_something_happens(server);
+	}
 	if (server->connected)
 		disconnect(server, -ECONNRESET);
 	return NULL;
@@ -180,7 +316,10 @@ static void run_connect(struct order *order)
 		return;
 	}
 	server->connected = true;
+	server->session.orders = &server->orders;
+	orders_block_on(&server->orders, server->session.conn.fd);
 	server->idle_since_ns = clock_ns();
+	server->version_due_ns = server->idle_since_ns + VFIO_USER_VERSION_TIMEOUT_MS * 1000000ULL;
 	counter_add(&server->stats.connections, 1);
 }
 
@@ -202,6 +341,11 @@ void vfio_user_server_order(struct vfio_user_server *server, struct order *order
 	orders_post(&server->orders, order);
 }
 
+void vfio_user_server_wake(struct vfio_user_server *server)
+{
+	orders_wake(&server->orders);
+}
+
 void vfio_user_server_reset(struct vfio_user_server *server)
 {
 	vfio_device_reset(server->dev);
@@ -213,12 +357,33 @@ const struct vfio_user_server_stats *vfio_user_server_stats(const struct vfio_us
 	return &server->stats;
 }
 
+static int start(struct vfio_user_server *server)
+{
+	int r = orders_init(&server->orders);
+
+	if (r < 0)
+		return r;
+	r = thread_start(&server->thread, "device", device_thread, server);
+	if (r < 0)
+		orders_done(&server->orders);
+	return r;
+}
+
+static nfds_t count_pfds(const struct vfio_device *dev)
+{
+	nfds_t n = POLL_DOORBELLS;
+
+	for (uint32_t i = 0; i < VFIO_PCI_NUM_REGIONS; i++)
+		n += dev->regions[i].n_doorbells;
+	return n;
+}
+
 int vfio_user_server_new(struct vfio_device *dev, int poll_us, bool keep_state,
 			 const struct vfio_user_server_events *events, void *opaque,
 			 struct vfio_user_server **ret)
 {
 	struct vfio_user_server *server;
-	int r;
+	int r = -ENOMEM;
 
 	if (!vfio_device_is_valid(dev))
 		return -EPROTO;
@@ -230,15 +395,14 @@ int vfio_user_server_new(struct vfio_device *dev, int poll_us, bool keep_state,
 		.keep_state = keep_state,
 		.events = events,
 		.opaque = opaque,
+		.n_pfds = count_pfds(dev),
 	};
 	spin_init(&server->spin, poll_us);
-	r = orders_init(&server->orders);
-	if (r == 0) {
-		r = thread_start(&server->thread, "device", device_thread, server);
-		if (r < 0)
-			orders_done(&server->orders);
-	}
+	server->pfds = calloc(server->n_pfds, sizeof(*server->pfds));
+	if (server->pfds)
+		r = start(server);
 	if (r < 0) {
+		free(server->pfds);
 		free(server);
 		return r;
 	}
@@ -251,9 +415,23 @@ struct stop_order {
 	struct vfio_user_server *server;
 };
 
+/* Perhaps in the middle of a DMA message, which is not waited for then. */
 static void run_stop(struct order *order)
 {
-	((struct stop_order *)order)->server->stopping = true;
+	struct vfio_user_server *server = ((struct stop_order *)order)->server;
+
+	server->stopping = true;
+	server->session.failed = -ECONNRESET;
+}
+
+/* True if the thread has ended, within a second or so. */
+static bool joined_soon(pthread_t thread)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_REALTIME, &until); /* the clock of pthread_timedjoin_np() */
+	until.tv_sec += 1;
+	return pthread_timedjoin_np(thread, NULL, &until) == 0;
 }
 
 void vfio_user_server_free(struct vfio_user_server *server)
@@ -263,7 +441,10 @@ void vfio_user_server_free(struct vfio_user_server *server)
 	if (!server)
 		return;
 	orders_post(&server->orders, &stop.order);
-	pthread_join(server->thread, NULL);
+	/* The wake-up may have come just before it was got to block, in signal_vector() say. */
+	while (!joined_soon(server->thread))
+		orders_wake(&server->orders);
 	orders_done(&server->orders);
+	free(server->pfds);
 	free(server);
 }

@@ -14,6 +14,8 @@
 #include "base/orders.h"
 #include "vfio/device.h"
 
+enum { VFIO_USER_VERSION_TIMEOUT_MS = 10000 };
+
 struct vfio_user_server_events {
 	/* Called on the device thread; must not block. */
 	void (*disconnected)(void *opaque, int reason); /* reason: negative errno */
@@ -37,7 +39,9 @@ int vfio_user_server_new(struct vfio_device *dev, int poll_us, bool keep_state,
 void vfio_user_server_free(struct vfio_user_server *server);
 
 /*
- * Hands a connected socket to the device thread, which owns it from now on.
+ * Hands a connected socket to the device thread, which owns it from now on. A
+ * client that has not said its VERSION after VFIO_USER_VERSION_TIMEOUT_MS is
+ * disconnected (-ETIMEDOUT), so that one that waits behind it gets its turn.
  * Only when there is no client: before the first, and after disconnected().
  * Returns 0 or -ENOMEM (then the socket is closed).
  */
@@ -47,6 +51,12 @@ int vfio_user_server_connect(struct vfio_user_server *server, int fd);
  * Runs order->run() on the device thread between two accesses. From any thread.
  */
 void vfio_user_server_order(struct vfio_user_server *server, struct order *order);
+
+/*
+ * To be called when another client waits: the one that is connected may have got
+ * the device thread to block (an eventfd that it fills), and be gone.
+ */
+void vfio_user_server_wake(struct vfio_user_server *server);
 
 /* Resets the device. Only on the device thread, i.e. in an order. */
 void vfio_user_server_reset(struct vfio_user_server *server);

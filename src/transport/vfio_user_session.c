@@ -2,10 +2,10 @@
 #include "transport/vfio_user_session.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "transport/vfio_user_command.h"
@@ -17,7 +17,14 @@ int vfio_user_session_init(struct vfio_user_session *session, struct vfio_device
 {
 	int r;
 
-	*session = (struct vfio_user_session){ .dev = dev, .peer_max_xfer = VFIO_USER_MAX_XFER };
+	*session = (struct vfio_user_session){
+		.dev = dev,
+		.peer_max_xfer = VFIO_USER_MAX_XFER,
+		.peer_max_fds = 1,
+		.answered_ns = clock_ns(),
+		.twin = { .fd = -1 },
+		.twin_peer = -1,
+	};
 	r = vfio_user_conn_init(&session->conn, fd);
 	if (r < 0)
 		return r;
@@ -36,6 +43,10 @@ void vfio_user_session_done(struct vfio_user_session *session)
 	vfio_user_conn_done(&session->conn);
 	free(session->tx);
 	session->tx = NULL;
+	vfio_user_conn_done(&session->twin);
+	free(session->twin_tx);
+	session->twin_tx = NULL;
+	session->twin_peer = close_fd(session->twin_peer);
 }
 
 static void log_command(const struct vfio_user_message *message, int r)
@@ -96,9 +107,10 @@ static int handle(struct vfio_user_session *session, const struct vfio_user_mess
 		log_command(message, r);
 	if (!(message->header.flags & VFIO_USER_NO_REPLY))
 		sent = send_reply(session, message, &reply, r);
+	session->answered_ns = clock_ns();
 	if (reply.region)
 		histogram_record(&reply.region->stats.latency_ns,
-				 clock_ns() - session->received_ns);
+				 session->answered_ns - session->received_ns);
 	if (sent < 0)
 		return sent;
 	/* A client that speaks another version has had its answer; there is no more to say. */
@@ -138,26 +150,57 @@ static int serve_received(struct vfio_user_session *session)
 	return served;
 }
 
-int vfio_user_session_serve(struct vfio_user_session *session)
+/*
+ * Between two pieces of the device's work: what came in the middle of the last
+ * one, and if that was nothing, what is there now. Otherwise work that goes on
+ * and on would shut the client out.
+ */
+static int serve_between_work(struct vfio_user_session *session)
+{
+	int r = serve_received(session);
+
+	if (r != 0 || !vfio_user_conn_flushed(&session->conn))
+		return r;
+	r = vfio_user_conn_receive(&session->conn);
+	if (r <= 0)
+		return r;
+	session->received_ns = clock_ns();
+	return serve_received(session);
+}
+
+int vfio_user_session_serve(struct vfio_user_session *session, bool wait)
 {
 	int served, r;
 
+	if (session->failed)
+		return session->failed;
 	if (!vfio_user_conn_flushed(&session->conn)) {
 		r = vfio_user_conn_flush(&session->conn);
 		if (r < 0 || !vfio_user_conn_flushed(&session->conn))
 			return r;
 		/* What waited behind it comes now. */
 	} else if (!session->more) {
-		r = vfio_user_conn_receive(&session->conn);
+		r = wait ? vfio_user_conn_receive_wait(&session->conn)
+			 : vfio_user_conn_receive(&session->conn);
 		if (r <= 0)
 			return r;
 		session->received_ns = clock_ns();
 	}
 
-	served = serve_received(session);
+	served = session->more ? serve_between_work(session) : serve_received(session);
 	if (served < 0)
 		return served;
-	if (vfio_user_conn_flushed(&session->conn))
+	if (vfio_user_conn_flushed(&session->conn)) {
+		session->twin_peer = close_fd(session->twin_peer);
 		session->more = vfio_device_run(session->dev);
+	}
 	return session->failed ? session->failed : served;
+}
+
+void vfio_user_session_ring(struct vfio_user_session *session, struct vfio_region *region,
+			    unsigned int doorbell)
+{
+	vfio_region_doorbell_event(region, doorbell);
+	if (vfio_user_conn_flushed(&session->conn) && vfio_device_run(session->dev))
+		session->more = true;
 }

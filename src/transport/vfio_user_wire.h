@@ -81,6 +81,33 @@ static_assert(sizeof(struct vfio_region_info) == 32, "wire");
 static_assert(sizeof(struct vfio_irq_info) == 16, "wire");
 static_assert(sizeof(struct vfio_irq_set) == 20, "wire");
 
+/* GET_REGION_IO_FDS; the reply goes on with `count` sub-regions. */
+struct vfio_user_region_io_fds {
+	uint32_t argsz, flags, index, count;
+};
+static_assert(sizeof(struct vfio_user_region_io_fds) == 16, "wire");
+
+enum { VFIO_USER_IO_FD_TYPE_IOEVENTFD = 0 };
+
+struct vfio_user_sub_region_ioeventfd {
+	uint64_t offset, size;
+	uint32_t fd_index; /* among the descriptors of the message */
+	uint32_t type; /* VFIO_USER_IO_FD_TYPE_IOEVENTFD */
+	uint32_t flags; /* KVM_IOEVENTFD_FLAG_*, <linux/kvm.h> */
+	uint32_t padding;
+	uint64_t datamatch;
+};
+static_assert(sizeof(struct vfio_user_sub_region_ioeventfd) == 40, "wire");
+
+/* DEVICE_FEATURE: VFIO's struct vfio_device_feature. */
+static_assert(sizeof(struct vfio_device_feature) == 8, "wire");
+
+/* MIG_DATA_READ and MIG_DATA_WRITE. */
+struct vfio_user_mig_data {
+	uint32_t argsz, size; /* then the data */
+};
+static_assert(sizeof(struct vfio_user_mig_data) == 8, "wire");
+
 /* REGION_READ and REGION_WRITE, and each entry of REGION_WRITE_MULTI. */
 struct vfio_user_region_access {
 	uint64_t offset;

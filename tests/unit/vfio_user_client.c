@@ -263,7 +263,7 @@ int client_write(struct client *client, uint32_t region, uint64_t offset, const 
 
 uint32_t client_read32(struct client *client, uint32_t region, uint64_t offset)
 {
-	uint32_t value;
+	uint32_t value = 0;
 
 	assert_int_equal(client_read(client, region, offset, &value, sizeof(value)), 0);
 	return value;
