@@ -40,6 +40,11 @@ int pci_pm_add(struct pci_function *fn)
 	return 0;
 }
 
+bool pci_may_master(const struct pci_function *fn)
+{
+	return get_le16(fn->config + PCI_COMMAND) & PCI_COMMAND_MASTER && pci_powered(fn);
+}
+
 bool pci_powered(const struct pci_function *fn)
 {
 	return !fn->pm_cap || !(fn->config[fn->pm_cap + PCI_PM_CTRL] & PCI_PM_CTRL_STATE_MASK);
@@ -84,6 +89,7 @@ int pci_msi_add(struct pci_function *fn, unsigned int vectors)
 	put_le16(fn->writable + at + PCI_MSI_DATA_64, 0xffff);
 	put_le32(fn->writable + at + PCI_MSI_MASK_64, (uint32_t)(((uint64_t)1 << vectors) - 1));
 	fn->msi_cap = (uint8_t)at;
+	pci_msi_update(fn);
 	return 0;
 }
 
@@ -95,32 +101,32 @@ static void set_pending_bit(struct pci_function *fn, unsigned int vector, bool p
 	put_le32(at, pending ? bits | 1U << vector : bits & ~(1U << vector));
 }
 
-static bool vector_is_masked(const struct pci_function *fn, unsigned int vector)
+static bool vector_is_held(const struct pci_function *fn, unsigned int vector)
 {
-	return get_le32(fn->config + fn->msi_cap + PCI_MSI_MASK_64) & 1U << vector;
+	return !pci_may_master(fn) ||
+	       get_le32(fn->config + fn->msi_cap + PCI_MSI_MASK_64) & 1U << vector;
 }
 
 void pci_msi_raise(struct pci_function *fn, unsigned int vector)
 {
 	if (!fn->msi_cap || vector >= fn->vfio->irqs.index[VFIO_PCI_MSI_IRQ_INDEX].count)
 		return;
-	if (vector_is_masked(fn, vector))
+	if (vector_is_held(fn, vector))
 		set_pending_bit(fn, vector, true);
 	vfio_irq_trigger(&fn->vfio->irqs, VFIO_PCI_MSI_IRQ_INDEX, vector);
 }
 
-void pci_msi_config_written(struct pci_function *fn, uint64_t offset, unsigned int width)
+void pci_msi_update(struct pci_function *fn)
 {
 	struct vfio_irqs *irqs = &fn->vfio->irqs;
 
-	if (!fn->msi_cap ||
-	    !ranges_overlap(offset, width, (uint64_t)fn->msi_cap + PCI_MSI_MASK_64, 4))
+	if (!fn->msi_cap)
 		return;
 	for (unsigned int v = 0; v < irqs->index[VFIO_PCI_MSI_IRQ_INDEX].count; v++) {
-		bool masked = vector_is_masked(fn, v);
+		bool held = vector_is_held(fn, v);
 
-		if (!masked)
+		if (!held)
 			set_pending_bit(fn, v, false);
-		vfio_irq_set_mask(irqs, VFIO_PCI_MSI_IRQ_INDEX, v, masked);
+		vfio_irq_set_mask(irqs, VFIO_PCI_MSI_IRQ_INDEX, v, held);
 	}
 }

@@ -11,5 +11,15 @@
 void pci_pm_filter_write(const struct pci_function *fn, uint64_t offset, uint64_t *value,
 			 unsigned int width);
 
-/* After a write was applied: hands the mask bits to the interrupts. */
-void pci_msi_config_written(struct pci_function *fn, uint64_t offset, unsigned int width);
+/*
+ * Hand on to the interrupts which vectors are held back, by their masks or
+ * because a message is a write that the function may not make; what was pending
+ * and is not any more is delivered. After each change of config space.
+ */
+void pci_msi_update(struct pci_function *fn);
+void pci_msix_update(struct pci_function *fn);
+
+/* The table to its power-on values. */
+void pci_msix_reset(struct pci_function *fn);
+
+void pci_msix_done(struct pci_function *fn);

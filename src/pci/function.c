@@ -23,13 +23,22 @@ static void write_byte(struct pci_function *fn, uint64_t at, uint8_t value)
 
 static void update_intx(struct pci_function *fn)
 {
-	bool disabled = get_le16(fn->config + PCI_COMMAND) & PCI_COMMAND_INTX_DISABLE;
+	bool disabled =
+		get_le16(fn->config + PCI_COMMAND) & PCI_COMMAND_INTX_DISABLE || !pci_powered(fn);
 
 	if (fn->intx_asserted)
 		fn->config[PCI_STATUS] |= PCI_STATUS_INTERRUPT;
 	else
 		fn->config[PCI_STATUS] &= (uint8_t)~PCI_STATUS_INTERRUPT;
 	vfio_intx_set_level(&fn->vfio->irqs, fn->intx_asserted && !disabled);
+}
+
+/* All that config space says of them; what is as it was is left alone. */
+static void update_interrupts(struct pci_function *fn)
+{
+	update_intx(fn);
+	pci_msi_update(fn);
+	pci_msix_update(fn);
 }
 
 static uint64_t config_read(void *opaque, uint64_t offset, unsigned int width)
@@ -48,9 +57,7 @@ static void config_write(void *opaque, uint64_t offset, uint64_t value, unsigned
 	for (unsigned int i = 0; i < width; i++)
 		write_byte(fn, offset + i, (uint8_t)(value >> (8 * i)));
 
-	if (ranges_overlap(offset, width, PCI_COMMAND, 2))
-		update_intx(fn);
-	pci_msi_config_written(fn, offset, width);
+	update_interrupts(fn);
 	if (pci_powered(fn) != was_on && fn->ops && fn->ops->power_changed)
 		fn->ops->power_changed(fn->opaque, !was_on);
 }
@@ -163,20 +170,18 @@ void pci_intx_set(struct pci_function *fn, bool asserted)
 	update_intx(fn);
 }
 
-bool pci_bus_master(const struct pci_function *fn)
-{
-	return get_le16(fn->config + PCI_COMMAND) & PCI_COMMAND_MASTER;
-}
-
 void pci_function_ready(struct pci_function *fn)
 {
 	memcpy(fn->power_on, fn->config, sizeof(fn->power_on));
+	update_interrupts(fn);
 }
 
 void pci_function_reset(struct pci_function *fn)
 {
 	memcpy(fn->config, fn->power_on, sizeof(fn->config));
-	pci_intx_set(fn, false);
+	pci_msix_reset(fn);
+	fn->intx_asserted = false;
+	update_interrupts(fn);
 }
 
 void pci_function_done(struct pci_function *fn)
@@ -185,4 +190,5 @@ void pci_function_done(struct pci_function *fn)
 
 	free(rom->memory);
 	*rom = (struct vfio_region){ .name = rom->name, .fd = -1 };
+	pci_msix_done(fn);
 }

@@ -23,6 +23,7 @@
 enum {
 	PCI_CONFIG_SIZE = 256, /* conventional PCI: no extended config space */
 	PCI_ROM_MAX_SIZE = 16 << 20, /* bytes; PCI 3.0, 6.2.5.2 */
+	PCI_MSIX_MAX_VECTORS = 2048, /* PCI 3.0, 6.8.2.3 */
 };
 
 struct pci_identity {
@@ -38,6 +39,20 @@ struct pci_function_ops {
 	void (*power_changed)(void *opaque, bool on);
 };
 
+struct pci_msix_entry {
+	uint8_t bytes[PCI_MSIX_ENTRY_SIZE]; /* as the guest reads them */
+	bool written; /* since the last reset */
+};
+
+/* Zero-initialised: there is none. */
+struct pci_msix {
+	uint8_t cap; /* offset in config space */
+	unsigned int vectors;
+	unsigned int table_bar, pba_bar;
+	uint32_t table_offset, pba_offset;
+	struct pci_msix_entry *entries; /* one a vector */
+};
+
 struct pci_function {
 	struct vfio_device *vfio;
 	const struct pci_function_ops *ops;
@@ -51,6 +66,7 @@ struct pci_function {
 	uint16_t next_cap; /* where the next capability goes */
 	uint8_t last_cap; /* the one to link it to; 0: the header */
 	uint8_t pm_cap, msi_cap; /* offsets; 0: none */
+	struct pci_msix msix;
 	bool intx_asserted;
 };
 
@@ -92,24 +108,52 @@ bool pci_powered(const struct pci_function *fn);
  */
 int pci_msi_add(struct pci_function *fn, unsigned int vectors);
 
-/* Raises a vector; held back (pending) while the guest masks it. */
+/* Raises a vector; held back (pending) while the guest masks it, or without pci_may_master(). */
 void pci_msi_raise(struct pci_function *fn, unsigned int vector);
+
+/*
+ * MSI-X (PCI 3.0, 6.8.2): `vectors`, 1 to 2048; the table (16 bytes a vector) at
+ * table_offset of BAR table_bar, and the pending bits (8 bytes for 64 vectors) at
+ * pba_offset of pba_bar. Both offsets are multiples of 8, both BARs are there
+ * already and trapped in that place. Offers VFIO's MSI-X index too. Returns 0;
+ * -EINVAL for a layout that does not fit or overlaps; -ENOSPC; -ENOMEM.
+ */
+int pci_msix_add(struct pci_function *fn, unsigned int vectors, unsigned int table_bar,
+		 uint32_t table_offset, unsigned int pba_bar, uint32_t pba_offset);
+
+/*
+ * For the handlers of those BARs: the access, as struct vfio_region_ops has it,
+ * is carried out if it is one of the table or the pending bits; false if it is
+ * not. The specification knows accesses of 4 and 8 bytes: of others, reads give
+ * the bytes and writes are ignored.
+ */
+bool pci_msix_read(const struct pci_function *fn, unsigned int bar, uint64_t offset,
+		   unsigned int width, uint64_t *ret);
+bool pci_msix_write(struct pci_function *fn, unsigned int bar, uint64_t offset, uint64_t value,
+		    unsigned int width);
+
+/* As pci_msi_raise(); the guest may also mask the whole function. */
+void pci_msix_raise(struct pci_function *fn, unsigned int vector);
 
 /* Interrupt pin INTA#. Offers VFIO's INTx index too. */
 int pci_intx_add(struct pci_function *fn);
 
-/* Drives INTA#; the command register's INTx Disable holds it down. */
+/* Drives INTA#; the command register's INTx Disable holds it down, and so does D3hot. */
 void pci_intx_set(struct pci_function *fn, bool asserted);
 
-/* True if the guest lets the function master the bus, i.e. do DMA. */
-bool pci_bus_master(const struct pci_function *fn);
+/*
+ * True if the function may write to and read from memory, i.e. do DMA and send
+ * messages: the guest has made it a bus master (PCI 3.0, 6.2.2), and it is in D0
+ * (PCI PM 1.2, 5.4.1).
+ */
+bool pci_may_master(const struct pci_function *fn);
 
 /*
  * To be called last: what config space holds now is what a reset returns to.
  */
 void pci_function_ready(struct pci_function *fn);
 
-/* Config space to its power-on values; INTx down. Does not call back. */
+/* Config space and MSI-X table to their power-on values; INTx down. Does not call back. */
 void pci_function_reset(struct pci_function *fn);
 
 void pci_function_done(struct pci_function *fn);

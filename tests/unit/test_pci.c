@@ -421,6 +421,7 @@ static void msi_vectors_are_masked_and_pending(void **state)
 
 	for (unsigned int i = 0; i < VECTORS; i++)
 		fds[i] = bind(VFIO_PCI_MSI_IRQ_INDEX, i);
+	set(PCI_COMMAND, 2, PCI_COMMAND_MASTER);
 	pci_msi_raise(&fn, 0);
 	assert_int_equal(signals(fds[0]), 1);
 	pci_msi_raise(&fn, VECTORS);
@@ -455,6 +456,43 @@ static void msi_vectors_are_masked_and_pending(void **state)
 	close_fds(fds, VECTORS);
 }
 
+/* PCI 3.0, 6.2.2; PCI PM 1.2, 5.4.1: no memory without a master, no signal at all in D3hot. */
+static void interrupts_wait_for_master_and_power(void **state)
+{
+	int msi = bind(VFIO_PCI_MSI_IRQ_INDEX, 1), intx = bind(VFIO_PCI_INTX_IRQ_INDEX, 0);
+
+	for (unsigned int way = 0; way < 3; way++) {
+		set(PCI_COMMAND, 2, way == 1 ? 0 : PCI_COMMAND_MASTER);
+		set(PM + PCI_PM_CTRL, 2, way == 2 ? 3 : 0);
+		pci_msi_raise(&fn, 1);
+		pci_msi_raise(&fn, 1);
+		assert_int_equal(signals(msi), way == 0 ? 2 : 0);
+		assert_int_equal(get(MSI + PCI_MSI_PENDING_64, 4), way == 0 ? 0 : 2);
+		if (way == 2) {
+			pci_intx_set(&fn, true);
+			assert_int_equal(signals(intx), 0);
+		}
+		/* A mask holds it, too, whatever else does. */
+		set(MSI + PCI_MSI_MASK_64, 4, 2);
+		set(PCI_COMMAND, 2, PCI_COMMAND_MASTER);
+		set(PM + PCI_PM_CTRL, 2, 0);
+		assert_int_equal(signals(msi), 0);
+		assert_int_equal(signals(intx), way == 2);
+		set(MSI + PCI_MSI_MASK_64, 4, 0);
+		assert_int_equal(signals(msi), way != 0);
+		assert_int_equal(get(MSI + PCI_MSI_PENDING_64, 4), 0);
+	}
+
+	/* A reset forgets what waits. */
+	set(PCI_COMMAND, 2, 0);
+	pci_msi_raise(&fn, 1);
+	vfio_device_reset(&vfio);
+	set(PCI_COMMAND, 2, PCI_COMMAND_MASTER);
+	assert_int_equal(signals(msi) + signals(intx), 0);
+	close(msi);
+	close(intx);
+}
+
 static void msi_is_offered_once_in_a_power_of_two(void **state)
 {
 	struct vfio_device other;
@@ -486,8 +524,9 @@ static void reset_returns_to_power_on(void **state)
 	for (unsigned int i = 0; i < 2; i++) {
 		for (uint64_t at = 0; at < 256; at++)
 			set(at, 1, 0xff);
+		set(PM + PCI_PM_CTRL, 2, 0);
 		set(PCI_COMMAND, 2, PCI_COMMAND_MASTER);
-		assert_true(pci_bus_master(&fn));
+		assert_true(pci_may_master(&fn));
 		pci_intx_set(&fn, true);
 		set(MSI + PCI_MSI_MASK_64, 4, 1);
 		pci_msi_raise(&fn, 0);
@@ -498,7 +537,7 @@ static void reset_returns_to_power_on(void **state)
 			assert_int_equal(vfio_device_disconnect(&vfio, false), 0);
 		assert_int_equal(vfio_region_read(config, 0, after, sizeof(after)), 0);
 		assert_memory_equal(before, after, sizeof(before));
-		assert_false(pci_bus_master(&fn));
+		assert_false(pci_may_master(&fn));
 		assert_true(pci_powered(&fn));
 		if (i == 0) {
 			/* Bindings stay. Nothing is asserted, masked or pending. */
@@ -510,6 +549,8 @@ static void reset_returns_to_power_on(void **state)
 			intx = bind(VFIO_PCI_INTX_IRQ_INDEX, 0);
 			assert_int_equal(signals(msi) + signals(intx), 0);
 		}
+		set(PCI_COMMAND, 2, PCI_COMMAND_MASTER);
+		assert_int_equal(signals(msi), 0);
 		pci_msi_raise(&fn, 0);
 		pci_intx_set(&fn, true);
 		assert_int_equal(signals(msi), 1);
@@ -532,7 +573,7 @@ static void kept_state_is_obeyed(void **state)
 	close(msi);
 	assert_int_equal(vfio_device_disconnect(&vfio, true), 0);
 
-	assert_true(pci_bus_master(&fn));
+	assert_true(pci_may_master(&fn));
 	msi = bind(VFIO_PCI_MSI_IRQ_INDEX, 1);
 	pci_msi_raise(&fn, 1);
 	assert_int_equal(signals(msi), 0);
@@ -560,6 +601,7 @@ int main(void)
 		T(power_states),
 		T(intx_follows_the_device_and_the_command_register),
 		T(msi_vectors_are_masked_and_pending),
+		T(interrupts_wait_for_master_and_power),
 		T(msi_is_offered_once_in_a_power_of_two),
 		T(reset_returns_to_power_on),
 		T(kept_state_is_obeyed),
