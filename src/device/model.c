@@ -9,9 +9,11 @@
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "device/bochs_display.h"
+#include "device/selftest.h"
 
 static const struct device_model *const models[] = {
 	&bochs_display_model,
+	&selftest_model,
 };
 
 const struct device_model *device_model_at(size_t i)

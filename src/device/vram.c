@@ -8,6 +8,10 @@
 
 #include "base/cleanup.h"
 #include "base/memfd.h"
+#include "base/syscalls.h"
+
+/* A power cycle takes another memory. */
+SYSCALLS(SYSCALL(ftruncate), SYSCALL_IF(fcntl, ARG_IS(1, F_ADD_SEALS)), SYSCALL(munmap));
 
 /* New memory at `at`, or anywhere if that is NULL. */
 static int allocate(size_t size, uint8_t *at, int *ret_fd, uint8_t **ret_memory)
