@@ -107,6 +107,12 @@ json_t *describe_scanout(struct scanout *so)
 			 "scans", integer(info.scans), "viewers", (int)info.viewers);
 }
 
+json_t *describe_sandbox(const struct sandbox_info *info)
+{
+	return json_pack("{s:b, s:b, s:s}", "namespaces", info->namespaces, "landlock",
+			 info->landlock > 0, "seccomp", seccomp_mode_name(info->seccomp));
+}
+
 json_t *describe_device(const char *id, struct device *device, const struct door *door)
 {
 	const struct vfio_device *vfio = &device->vfio;

@@ -11,8 +11,11 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/syscalls.h"
 #include "base/text.h"
 #include "base/unix_socket.h"
+
+SYSCALLS(SYSCALL(accept4), SYSCALL_IF(getsockopt, ARG_IS(1, SOL_SOCKET), ARG_IS(2, SO_PEERCRED)));
 
 enum { PAUSE_US = 100000 }; /* between two tries to accept */
 
@@ -21,8 +24,9 @@ struct door {
 	char *path; /* absolute; NULL if it is not known */
 	struct unix_socket_file file; /* what is removed at the end, if it is ours */
 	struct vfio_device *dev;
-	struct vfio_user_server *server;
-	int fd; /* listening; -1 if we were given a connection */
+	struct vfio_user_server *server; /* NULL until it is started */
+	int fd; /* -1 if it was a connection, and was served */
+	bool listening;
 	sd_event_source *source;
 	sd_event_source *pause; /* until we try to accept again */
 	bool connected;
@@ -139,6 +143,7 @@ static int on_connection(sd_event_source *source, int listen_fd, uint32_t revent
 		log_ratelimited(LOG_LEVEL_INFO,
 				"%s: another client waits until process %d has disconnected",
 				door->dev->label, door->client_pid);
+		vfio_user_server_wake(door->server);
 		sd_event_source_set_enabled(source, SD_EVENT_OFF);
 		return 0;
 	}
@@ -193,9 +198,9 @@ static int remember_path(struct door *door)
 	return door->path ? 0 : -ENOMEM;
 }
 
-static int start_listening(struct door *door, char **ret_error)
+static int prepare(struct door *door, char **ret_error)
 {
-	int listening = 0, flags, r;
+	int listening = 0, flags;
 	socklen_t length = sizeof(listening);
 
 	if (!is_unix_stream(door->fd) ||
@@ -205,29 +210,21 @@ static int start_listening(struct door *door, char **ret_error)
 					 door->fd);
 		return -ENOTSOCK;
 	}
+	if (fcntl(door->fd, F_SETFD, FD_CLOEXEC) < 0)
+		return -errno;
+	door->listening = listening;
 	if (!listening) {
 		door->exit_on_disconnect = true;
-		return connect_client(door, STEAL_FD(door->fd));
+		return 0;
 	}
-	r = remember_path(door);
-	if (r < 0)
-		return r;
 	/* A client that gives up before it is accepted must not leave us waiting for the next. */
 	flags = fcntl(door->fd, F_GETFL);
-	if (flags < 0 || fcntl(door->fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
-	    fcntl(door->fd, F_SETFD, FD_CLOEXEC) < 0)
+	if (flags < 0 || fcntl(door->fd, F_SETFL, flags | O_NONBLOCK) < 0)
 		return -errno;
-	r = sd_event_add_io(door->config.event, &door->source, door->fd, EPOLLIN, on_connection,
-			    door);
-	if (r < 0)
-		return r;
-	log_info("%s: listening on %s", door->dev->label,
-		 door->path ? door->path : "a socket without a path");
-	return 0;
+	return remember_path(door);
 }
 
-int door_open(struct vfio_device *dev, int fd, const struct door_config *config, struct door **ret,
-	      char **ret_error)
+int door_open(int fd, const struct door_config *config, struct door **ret, char **ret_error)
 {
 	struct door *door = calloc(1, sizeof(*door));
 	int r;
@@ -238,20 +235,35 @@ int door_open(struct vfio_device *dev, int fd, const struct door_config *config,
 	}
 	*door = (struct door){
 		.config = *config,
-		.dev = dev,
+		.dev = config->dev,
 		.fd = fd,
 		.file = UNIX_SOCKET_FILE_NONE,
 		.exit_on_disconnect = config->exit_on_disconnect,
 	};
-	r = vfio_user_server_new(dev, config->poll_us, config->keep_state, &server_events, door,
-				 &door->server);
-	if (r == 0)
-		r = start_listening(door, ret_error);
+	r = prepare(door, ret_error);
 	if (r < 0) {
 		door_close(door);
 		return r;
 	}
 	*ret = door;
+	return 0;
+}
+
+int door_start(struct door *door)
+{
+	const struct door_config *config = &door->config;
+	int r = vfio_user_server_new(door->dev, config->poll_us, config->keep_state, &server_events,
+				     door, &door->server);
+
+	if (r < 0)
+		return r;
+	if (!door->listening)
+		return connect_client(door, STEAL_FD(door->fd));
+	r = sd_event_add_io(config->event, &door->source, door->fd, EPOLLIN, on_connection, door);
+	if (r < 0)
+		return r;
+	log_info("%s: listening on %s", door->dev->label,
+		 door->path ? door->path : "a socket without a path");
 	return 0;
 }
 

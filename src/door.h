@@ -17,6 +17,7 @@
 
 struct door_config {
 	const char *path; /* of the socket, removed at the end; NULL: not ours */
+	struct vfio_device *dev;
 	int poll_us;
 	bool keep_state;
 	bool exit_on_disconnect;
@@ -30,12 +31,17 @@ struct door_config {
 struct door;
 
 /*
- * Serves dev on fd, which it takes over (also on failure): a listening socket,
- * or a connected one, whose end ends the program. Returns 0, or a negative
- * errno with *ret_error.
+ * Prepares to serve config->dev on fd, which it takes over (also on failure): a
+ * listening socket, or a connected one, whose end ends the program. Returns 0, or
+ * a negative errno with *ret_error.
  */
-int door_open(struct vfio_device *dev, int fd, const struct door_config *config, struct door **ret,
-	      char **ret_error);
+int door_open(int fd, const struct door_config *config, struct door **ret, char **ret_error);
+
+/*
+ * Starts the device thread, and serves clients. Opens nothing that has a name.
+ * Returns 0 or a negative errno.
+ */
+int door_start(struct door *door);
 
 /* Disconnects the client and ends the device thread. NULL is allowed. */
 void door_close(struct door *door);
@@ -50,4 +56,5 @@ struct door_info {
 	const struct vfio_user_server_stats *stats;
 };
 
+/* Of a door that was started. */
 void door_get_info(const struct door *door, struct door_info *ret);

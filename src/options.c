@@ -197,17 +197,59 @@ static bool take_exit_on_disconnect(struct parser *p, char *value)
 	return true;
 }
 
+/* The index of value among the words, or -1. */
+static int find_word(const char *const *words, size_t n, const char *value)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!strcmp(value, words[i]))
+			return (int)i;
+	return -1;
+}
+
 static bool take_log_level(struct parser *p, char *value)
 {
 	static const char *const words[] = { "error", "warning", "info", "debug" };
+	int i = find_word(words, ARRAY_SIZE(words), value);
 
-	for (unsigned int i = 0; i < ARRAY_SIZE(words); i++) {
-		if (strcmp(value, words[i]))
+	if (i < 0) {
+		say("--log-level=%s: expected error, warning, info or debug", value);
+		return false;
+	}
+	p->options->log_level = (enum log_level)i;
+	return true;
+}
+
+static bool take_sandbox(struct parser *p, char *value)
+{
+	static const char *const words[] = {
+		[SANDBOX_AUTO] = "auto",
+		[SANDBOX_NAMESPACE] = "namespace",
+		[SANDBOX_NONE] = "none",
+	};
+	int i = find_word(words, ARRAY_SIZE(words), value);
+
+	if (i < 0 && !strcmp(value, "chroot")) {
+		say("--sandbox=chroot: vgpud shares no directory; \"namespace\" gives it an empty "
+		    "root, also as root");
+		return false;
+	}
+	if (i < 0) {
+		say("--sandbox=%s: expected auto, namespace or none", value);
+		return false;
+	}
+	p->options->sandbox = (enum sandbox_mode)i;
+	return true;
+}
+
+static bool take_seccomp(struct parser *p, char *value)
+{
+	for (int i = SECCOMP_KILL; i <= SECCOMP_NONE; i++) {
+		if (strcmp(value, seccomp_mode_name((enum seccomp_mode)i)))
 			continue;
-		p->options->log_level = (enum log_level)i;
+		p->options->seccomp = (enum seccomp_mode)i;
 		return true;
 	}
-	say("--log-level=%s: expected error, warning, info or debug", value);
+	say("--seccomp=%s: expected kill, trap, log or none", value);
 	return false;
 }
 
@@ -253,6 +295,12 @@ static const struct option_row rows[] = {
 	  take_keep_state, NULL },
 	{ "exit-on-disconnect", NULL, "end when a client disconnects", take_exit_on_disconnect,
 	  NULL },
+	{ "sandbox", "MODE", "auto, namespace (fail where that can't be had) or none (auto)",
+	  take_sandbox, NULL },
+	{ "seccomp", "ACTION",
+	  "on a system call that vgpud does not need: kill, trap (with a core dump), log\n"
+	  "(and make it), or none: no filter (kill)",
+	  take_seccomp, NULL },
 	{ "log-level", "LEVEL", "error, warning, info or debug (info)", take_log_level, NULL },
 	{ "print-capabilities", NULL, "print as JSON what this vgpud can do", NULL,
 	  print_capabilities },
@@ -437,7 +485,12 @@ enum options_result options_parse(int argc, char **argv, struct options *ret)
 	struct option longs[ARRAY_SIZE(rows) + 1] = { 0 };
 	int index = 0, c;
 
-	*ret = (struct options){ .poll_us = SPIN_AUTO, .log_level = LOG_LEVEL_INFO };
+	*ret = (struct options){
+		.poll_us = SPIN_AUTO,
+		.log_level = LOG_LEVEL_INFO,
+		.sandbox = SANDBOX_AUTO,
+		.seccomp = SECCOMP_KILL,
+	};
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		longs[i].name = rows[i].name;
 		longs[i].has_arg = rows[i].value_name ? required_argument : no_argument;

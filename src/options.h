@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "device/model.h"
+#include "sandbox/sandbox.h"
 
 enum { MAX_DEVICES = 16, MAX_CONSOLES = 8, DEVICE_ID_SIZE = 32 };
 
@@ -29,6 +30,8 @@ struct options {
 	bool keep_state;
 	bool exit_on_disconnect;
 	enum log_level log_level;
+	enum sandbox_mode sandbox;
+	enum seccomp_mode seccomp;
 
 	struct device_spec devices[MAX_DEVICES];
 	unsigned int n_devices;

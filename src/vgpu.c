@@ -196,6 +196,7 @@ static int add_door(struct vgpu *vgpu, const struct options *options, unsigned i
 	const struct device_spec *spec = &options->devices[i];
 	const struct door_config config = {
 		.path = spec->socket_path,
+		.dev = &vgpu->devices[i]->vfio,
 		.poll_us = options->poll_us,
 		.keep_state = options->keep_state,
 		.exit_on_disconnect = options->exit_on_disconnect,
@@ -206,8 +207,7 @@ static int add_door(struct vgpu *vgpu, const struct options *options, unsigned i
 	};
 	int fd = open_door_fd(spec, ret_error);
 
-	return fd < 0 ? fd
-		      : door_open(&vgpu->devices[i]->vfio, fd, &config, &vgpu->doors[i], ret_error);
+	return fd < 0 ? fd : door_open(fd, &config, &vgpu->doors[i], ret_error);
 }
 
 static int add_console(struct vgpu *vgpu, const struct options *options, unsigned int i,
@@ -277,10 +277,11 @@ static int open_control(struct vgpu *vgpu, const struct options *options, char *
 	return control_server_new(vgpu->event, options->name, path, fd, &vgpu->control);
 }
 
-static int start(struct vgpu *vgpu, const struct options *options, char **ret_error)
+static int open_all(struct vgpu *vgpu, const struct options *options, char **ret_error)
 {
 	int r;
 
+	json_object_seed(0); /* from a file; later, with the first object, is too late */
 	r = orders_init(&vgpu->orders);
 	if (r < 0)
 		return r;
@@ -288,10 +289,7 @@ static int start(struct vgpu *vgpu, const struct options *options, char **ret_er
 			    vgpu);
 	if (r < 0)
 		return r;
-	/*
-	 * Control first: devices report their events to it. Doors last: when a
-	 * client connects, nothing is left that may fail.
-	 */
+	/* Control first: devices report their events to it. */
 	r = open_control(vgpu, options, ret_error);
 	for (unsigned int i = 0; i < options->n_devices && r >= 0; i++)
 		r = add_device(vgpu, options, i, ret_error);
@@ -305,7 +303,7 @@ static int start(struct vgpu *vgpu, const struct options *options, char **ret_er
 	return 0;
 }
 
-int vgpu_start(const struct options *options, sd_event *event, struct vgpu **ret)
+int vgpu_open(const struct options *options, sd_event *event, struct vgpu **ret)
 {
 	struct vgpu *vgpu = calloc(1, sizeof(*vgpu));
 	_cleanup_free_ char *error = NULL;
@@ -315,7 +313,7 @@ int vgpu_start(const struct options *options, sd_event *event, struct vgpu **ret
 		return -ENOMEM;
 	vgpu->event = event;
 	vgpu->orders.fd = -1;
-	r = start(vgpu, options, &error);
+	r = open_all(vgpu, options, &error);
 	if (r < 0) {
 		log_error("%s", error ? error : strerror(-r));
 		vgpu_stop(vgpu);
@@ -323,6 +321,23 @@ int vgpu_start(const struct options *options, sd_event *event, struct vgpu **ret
 	}
 	*ret = vgpu;
 	return 0;
+}
+
+int vgpu_start(struct vgpu *vgpu, const struct sandbox_info *sandbox)
+{
+	_cleanup_free_ char *error = NULL;
+	int r = 0;
+
+	if (vgpu->control)
+		control_server_set(vgpu->control, "sandbox", describe_sandbox(sandbox));
+	for (unsigned int i = 0; i < vgpu->n_consoles && r >= 0; i++)
+		r = console_start(vgpu->consoles[i], &error);
+	/* Last: when a client connects, nothing is left that may fail. */
+	for (unsigned int i = 0; i < vgpu->n_devices && r >= 0; i++)
+		r = door_start(vgpu->doors[i]);
+	if (r < 0)
+		log_error("%s", error ? error : strerror(-r));
+	return r;
 }
 
 void vgpu_stop(struct vgpu *vgpu)

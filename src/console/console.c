@@ -166,6 +166,11 @@ int console_open(const char *text, struct scanout *so, const char *title,
 	return 0;
 }
 
+int console_start(struct console *console, char **ret_error)
+{
+	return console->kind->start(console, ret_error);
+}
+
 void console_close(struct console *console)
 {
 	if (console)

@@ -20,12 +20,21 @@ struct console;
  * outlive the console. Port 0 lets the kernel choose one, which
  * console_describe() tells. A UNIX socket of a dead process is replaced.
  *
+ * Viewers may connect from here on, and are served after console_start(): in
+ * between the process may give up the right to open anything.
+ *
  * Returns 0 with *ret_console, which the caller closes; or a negative errno with
  * *ret_error, a sentence for the user that says what is wrong and what to do,
  * which the caller frees.
  */
 int console_open(const char *text, struct scanout *so, const char *title,
 		 struct console **ret_console, char **ret_error);
+
+/*
+ * Serves the viewers, on threads of the console's own. Returns 0, or a negative
+ * errno with *ret_error as above.
+ */
+int console_start(struct console *console, char **ret_error);
 
 /* Disconnects the viewers, ends the threads, removes the socket. NULL is allowed. */
 void console_close(struct console *console);

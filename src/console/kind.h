@@ -32,6 +32,7 @@ struct console_kind {
 	 */
 	int (*open)(const struct console_spec *spec, struct scanout *so, const char *title,
 		    struct console **ret, char **ret_error);
+	int (*start)(struct console *console, char **ret_error); /* as console_start() */
 	void (*close)(struct console *console);
 	json_t *(*describe)(struct console *console); /* without "kind" */
 };

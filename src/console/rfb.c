@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -14,6 +15,15 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/syscalls.h"
+
+SYSCALLS(SYSCALL_IF(socketpair, ARG_IS(0, AF_UNIX),
+		    ARG_IS(1, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK)),
+	 /* libvncserver's */
+	 SYSCALL(getpeername), SYSCALL(select), SYSCALL(pselect6), SYSCALL(pipe), SYSCALL(pipe2),
+	 SYSCALL(shutdown), SYSCALL_IF(fcntl, ARG_IS(1, F_GETFL)),
+	 SYSCALL_IF(fcntl, ARG_IS(1, F_SETFL)),
+	 SYSCALL_IF(setsockopt, ARG_IS(1, IPPROTO_TCP), ARG_IS(2, TCP_NODELAY)));
 
 enum {
 	GREETING_LENGTH = 12, /* "RFB 003.008\n" */
@@ -97,10 +107,13 @@ static rfbScreenInfoPtr make_screen(void)
 static void setup(void)
 {
 	unsigned char challenge[CHALLENGESIZE];
+	char password[] = "none yet";
 
 	rfbLog = on_log;
 	rfbErr = on_error;
 	rfbRandomBytes(challenge); /* the first call seeds with the time; see seed_challenge() */
+	/* The library's library for DES opens files when it is first used. */
+	rfbEncryptBytes(challenge, password);
 	nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
 	for (; pool_n < RFB_MAX_SCREENS; pool_n++) {
 		pool[pool_n] = make_screen();

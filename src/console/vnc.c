@@ -22,9 +22,15 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/syscalls.h"
 #include "base/text.h"
 #include "base/thread.h"
 #include "console/vnc.h"
+
+SYSCALLS(SYSCALL(accept4), SYSCALL(poll), SYSCALL(ppoll), SYSCALL(eventfd2),
+	 SYSCALL_IF(setsockopt, ARG_IS(1, IPPROTO_TCP), ARG_IS(2, TCP_NODELAY)),
+	 SYSCALL_IF(setsockopt, ARG_IS(1, IPPROTO_TCP), ARG_IS(2, TCP_KEEPIDLE)),
+	 SYSCALL_IF(setsockopt, ARG_IS(1, SOL_SOCKET), ARG_IS(2, SO_KEEPALIVE)));
 
 enum {
 	ACCEPT_PAUSE_MS = 200, /* when descriptors or memory have run out */
@@ -224,14 +230,23 @@ static int vnc_open(const struct console_spec *spec, struct scanout *so, const c
 	if (r < 0)
 		return r;
 	vnc->address = address_format(&vnc->listener.address);
+	if (!vnc->address)
+		return console_fail(ret_error, -ENOMEM, "There is no memory for a console.");
 	rfb_setup();
-	r = thread_start(&vnc->thread, "vnc", accept_thread, vnc);
+	*ret = &STEAL_PTR(vnc)->console;
+	return 0;
+}
+
+static int vnc_start(struct console *console, char **ret_error)
+{
+	struct vnc *vnc = (struct vnc *)console;
+	int r = thread_start(&vnc->thread, "vnc", accept_thread, vnc);
+
 	if (r < 0)
 		return console_fail(ret_error, r, "Cannot start the console's thread: %s.",
 				    strerror(-r));
-
-	log_info("VNC console on %s", vnc->address ? vnc->address : spec->address);
-	*ret = &STEAL_PTR(vnc)->console;
+	vnc->started = true;
+	log_info("VNC console on %s", vnc->address);
 	return 0;
 }
 
@@ -239,9 +254,11 @@ static void vnc_close(struct console *console)
 {
 	struct vnc *vnc = (struct vnc *)console;
 
-	vnc->stop = true;
-	eventfd_write(vnc->wake_fd, 1);
-	pthread_join(vnc->thread, NULL);
+	if (vnc->started) {
+		vnc->stop = true;
+		eventfd_write(vnc->wake_fd, 1);
+		pthread_join(vnc->thread, NULL);
+	}
 	vnc_free(vnc);
 }
 
@@ -249,7 +266,7 @@ static json_t *vnc_describe(struct console *console)
 {
 	struct vnc *vnc = (struct vnc *)console;
 	/* The path of a socket is bytes; JSON is UTF-8. */
-	_cleanup_free_ char *address = text_utf8(vnc->address ? vnc->address : "");
+	_cleanup_free_ char *address = text_utf8(vnc->address);
 
 	return json_pack("{s:s, s:i, s:b}", "address", address, "viewers",
 			 (int)vnc->picture.n_readers, "password", vnc->has_password);
@@ -261,6 +278,7 @@ const struct console_kind console_vnc = {
 		"127.0.0.1",
 	.keys = (const char *const[]){ "password-file", NULL },
 	.open = vnc_open,
+	.start = vnc_start,
 	.close = vnc_close,
 	.describe = vnc_describe,
 };

@@ -36,7 +36,8 @@ struct vnc {
 
 	int wake_fd; /* eventfd: stop, or a client is done */
 	_Atomic bool stop;
-	pthread_t thread; /* accepts; the only one that touches clients */
+	bool started;
+	pthread_t thread; /* accepts, once started; the only one that touches clients */
 	struct vnc_client *clients;
 };
 

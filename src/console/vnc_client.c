@@ -12,8 +12,15 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/syscalls.h"
 #include "base/thread.h"
 #include "console/vnc.h"
+
+SYSCALLS(SYSCALL(poll), SYSCALL(ppoll), SYSCALL(eventfd2), SYSCALL(recvfrom), SYSCALL(shutdown),
+	 SYSCALL_IF(fcntl, ARG_IS(1, F_DUPFD_CLOEXEC)),
+	 SYSCALL_IF(getsockopt, ARG_IS(1, SOL_SOCKET), ARG_IS(2, SO_DOMAIN)),
+	 SYSCALL_IF(getsockopt, ARG_IS(1, SOL_SOCKET), ARG_IS(2, SO_SNDBUF)),
+	 SYSCALL_IF(setsockopt, ARG_IS(1, SOL_SOCKET), ARG_IS(2, SO_SNDBUF)));
 
 enum {
 	HANDSHAKE_S = 15, /* a person types a password before connecting, not in between */

@@ -8,7 +8,10 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/syscalls.h"
 #include "control/server.h"
+
+SYSCALLS(SYSCALL(shutdown));
 
 static void connection_work(struct control_connection *conn);
 

@@ -54,6 +54,12 @@ int control_server_new(sd_event *event, const char *name, const char *path, int 
 		       struct control_server **ret);
 
 /*
+ * Adds a member to the answer to Show, about the vGPU as a whole, and takes value
+ * over.
+ */
+void control_server_set(struct control_server *server, const char *key, json_t *value);
+
+/*
  * Disconnects everybody; waits for a picture that is being compressed. No
  * other thread may call control_server_event() any more. NULL is allowed.
  */

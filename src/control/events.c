@@ -13,7 +13,10 @@
 #include <time.h>
 
 #include "base/cleanup.h"
+#include "base/syscalls.h"
 #include "control/server.h"
+
+SYSCALLS(SYSCALL(read), SYSCALL(write));
 
 struct event_entry {
 	struct event_entry *next;

@@ -18,10 +18,14 @@
 
 #include "base/cleanup.h"
 #include "base/memfd.h"
+#include "base/syscalls.h"
 #include "base/thread.h"
 #include "control/base64.h"
 #include "control/server.h"
 #include "scanout/image.h"
+
+SYSCALLS(SYSCALL(lseek), SYSCALL_IF(fcntl, ARG_IS(1, F_ADD_SEALS)), SYSCALL(munmap),
+	 SYSCALL(write));
 
 struct picture_job {
 	struct picture_job *next;

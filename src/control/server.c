@@ -13,8 +13,11 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/syscalls.h"
 #include "config.h"
 #include "control/json_text.h"
+
+SYSCALLS(SYSCALL(accept4), SYSCALL_SEND, SYSCALL(getpid));
 
 enum {
 	ACCEPT_PAUSE_US = 1000000, /* when there is no descriptor or memory for a client */
@@ -55,18 +58,25 @@ int control_server_add_device(struct control_server *server, const char *id,
 
 json_t *control_server_show(struct control_server *server)
 {
-	json_t *devices = json_array();
+	json_t *devices = json_array(), *show;
 
 	for (struct control_device *d = server->devices; d; d = d->next) {
 		json_t *about = d->ops->describe(d->opaque);
 
 		json_array_append_new(devices, about ? about : json_pack("{s:s}", "id", d->id));
 	}
-	return json_pack("{s:i, s:o, s:I, s:s, s:f, s:o, s:o}", "version", 1, "name",
+	show = json_pack("{s:i, s:o, s:I, s:s, s:f, s:o, s:o}", "version", 1, "name",
 			 json_text(server->name), "pid", (json_int_t)getpid(), "vgpud",
 			 VGPUD_VERSION, "uptime_seconds",
 			 (double)(clock_ns() - server->started_ns) / 1e9, "control",
 			 json_text(server->path), "devices", devices);
+	json_object_update(show, server->about);
+	return show;
+}
+
+void control_server_set(struct control_server *server, const char *key, json_t *value)
+{
+	json_object_set_new(server->about, key, value);
 }
 
 /*
@@ -174,6 +184,7 @@ int control_server_new(sd_event *event, const char *name, const char *path, int 
 		.name = strdup(name),
 		.path = path ? strdup(path) : NULL,
 		.started_ns = clock_ns(),
+		.about = json_object(),
 		.stall_us = CONTROL_STALL_US,
 		.file = UNIX_SOCKET_FILE_NONE,
 		.listen_fd = listen_fd,
@@ -207,6 +218,7 @@ void control_server_free(struct control_server *server)
 		free(device->id);
 		free(device);
 	}
+	json_decref(server->about);
 	unix_socket_file_remove(&server->file);
 	close_fd(server->listen_fd);
 	pthread_mutex_destroy(&server->event_lock);

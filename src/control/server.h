@@ -83,6 +83,7 @@ struct control_server {
 	unsigned int n_connections;
 
 	struct control_device *devices;
+	json_t *about; /* more members of the answer to Show */
 
 	struct picture_job *pictures, *picture_running;
 	sd_event_source *picture_done;

@@ -7,6 +7,9 @@
 #include <sys/socket.h>
 
 #include "base/cleanup.h"
+#include "base/syscalls.h"
+
+SYSCALLS(SYSCALL(recvmsg), SYSCALL_IF(sendmsg, ARG_IS(2, MSG_NOSIGNAL | MSG_DONTWAIT)));
 
 enum {
 	INPUT_FIRST = 4096, /* most messages are shorter */

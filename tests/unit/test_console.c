@@ -232,6 +232,7 @@ static void addresses_that_are_no_utf8_are_described(void **state)
 	json_t *description;
 
 	assert_int_equal(console_open(spec, so, "test", &console, &error), 0);
+	assert_int_equal(console_start(console, &error), 0);
 	description = console_describe(console);
 	assert_non_null(description);
 	assert_string_equal(json_string_value(json_object_get(description, "address")), expected);

@@ -44,6 +44,7 @@ static int examine_one(struct doctor *doctor, const struct target *target)
 	r = target_show(target, &show, &devices);
 	if (r)
 		return r;
+	doctor_sandbox(doctor, target, json_object_get(show, "sandbox"));
 	doctor_vgpu(doctor, target, devices);
 	json_decref(devices);
 	json_decref(show);

@@ -23,4 +23,5 @@ void doctor_say(struct doctor *doctor, enum mark mark, const char *check, const 
 /* qemu is a path or NULL. */
 void doctor_host(struct doctor *doctor, const char *qemu);
 
+void doctor_sandbox(struct doctor *doctor, const struct target *target, const json_t *sandbox);
 void doctor_vgpu(struct doctor *doctor, const struct target *target, const json_t *devices);

@@ -133,6 +133,24 @@ static void check_device(struct doctor *doctor, const struct target *target, con
 		check_vmm(doctor, check, pid);
 }
 
+/* Less than there could be: by its options, or by what the host allows. */
+void doctor_sandbox(struct doctor *doctor, const struct target *target, const json_t *sandbox)
+{
+	const char *seccomp = get_string(sandbox, "seccomp", NULL);
+
+	if (!seccomp)
+		return;
+	if (!get_flag(sandbox, "namespaces"))
+		doctor_say(doctor, MARK_WARNING, target->name,
+			   "start it with --sandbox=namespace, which says what it lacks",
+			   "its sandbox has no namespaces");
+	if (strcmp(seccomp, "kill") != 0 && strcmp(seccomp, "trap") != 0)
+		doctor_say(doctor, MARK_WARNING, target->name, "leave out --seccomp",
+			   "its system calls are not filtered (seccomp %s)", seccomp);
+	else if (get_flag(sandbox, "namespaces"))
+		doctor_say(doctor, MARK_OK, target->name, NULL, "it runs in a sandbox");
+}
+
 void doctor_vgpu(struct doctor *doctor, const struct target *target, const json_t *devices)
 {
 	for (size_t i = 0; i < json_array_size(devices); i++)

@@ -191,6 +191,16 @@ static void show_device(const json_t *device)
 	show_regions(json_object_get(device, "regions"));
 }
 
+static void show_sandbox(const json_t *sandbox)
+{
+	const char *seccomp = get_string(sandbox, "seccomp", NULL);
+
+	if (seccomp)
+		row("sandbox", "%s, %s, seccomp %s",
+		    get_flag(sandbox, "namespaces") ? "namespaces" : "no namespaces",
+		    get_flag(sandbox, "landlock") ? "Landlock" : "no Landlock", seccomp);
+}
+
 static void show_page(const json_t *show, const json_t *devices)
 {
 	const char *control = get_string(show, "control", NULL);
@@ -202,6 +212,7 @@ static void show_page(const json_t *show, const json_t *devices)
 	    json_is_number(uptime) ? human_duration(json_number_value(uptime)) : "");
 	if (control)
 		row("control", "%s", control);
+	show_sandbox(json_object_get(show, "sandbox"));
 	for (size_t i = 0; i < json_array_size(devices); i++)
 		show_device(json_array_get(devices, i));
 }
