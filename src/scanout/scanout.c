@@ -34,6 +34,13 @@
 enum {
 	DEFAULT_MIN_US = 16667,
 	DEFAULT_MAX_US = 100000,
+	SETTLE_US = 50000, /* a change of modes is over by then */
+	/*
+	 * What it may cost to look at a screen on which nothing happens. Looking
+	 * seldom is felt by whoever presses the first key; most screens are
+	 * small enough to be looked at as often as those that change.
+	 */
+	STILL_PERCENT = 4, /* of a CPU */
 };
 
 struct scanout_viewer {
@@ -56,6 +63,7 @@ struct scanout {
 	pthread_cond_t returned; /* for removal: calling has changed */
 
 	enum scanout_state state;
+	uint64_t off_since_ns; /* with SCANOUT_OFF */
 	struct scanout_mode mode;
 	uint64_t era; /* how often all was forgotten */
 	bool kicked; /* look soon, there is something new */
@@ -75,6 +83,7 @@ struct snapshot {
 	enum scanout_state state;
 	struct scanout_mode mode;
 	uint64_t era;
+	uint64_t off_since_ns;
 };
 
 /* The scan thread's own. */
@@ -83,6 +92,7 @@ struct scan {
 	struct shadow shadow;
 	uint64_t era; /* of the shadow */
 	uint64_t interval_us;
+	uint64_t cost_ns; /* of a pass that finds nothing: CPU time, averaged */
 	struct scanout_rect rects[TILES_MAX_RECTS];
 	size_t n_rects;
 };
@@ -131,6 +141,7 @@ static void take_snapshot(const struct scanout *so, struct snapshot *ret)
 	ret->state = so->state;
 	ret->mode = so->mode;
 	ret->era = so->era;
+	ret->off_since_ns = so->off_since_ns;
 }
 
 /* Locked. Without viewers the scan thread sleeps, and is left to. */
@@ -242,6 +253,27 @@ static void wait_until(struct scanout *so, uint64_t ns)
 	pthread_cond_timedwait(&so->wake, &so->lock, &t);
 }
 
+static void note_cost(struct scan *scan, uint64_t ns)
+{
+	if (scan->n_rects)
+		return;
+	scan->cost_ns = scan->cost_ns ? (3 * scan->cost_ns + ns) / 4 : ns;
+}
+
+/* Locked. Slower step by step, but no slower than it must be to be cheap. */
+static uint64_t next_interval_us(const struct scan *scan)
+{
+	const struct scanout *so = scan->so;
+	uint64_t slowest_us = scan->cost_ns * 100 / STILL_PERCENT / 1000;
+	uint64_t us = scan->n_rects ? 0 : scan->interval_us * 2;
+
+	if (slowest_us > so->max_us)
+		slowest_us = so->max_us;
+	if (us > slowest_us)
+		us = slowest_us;
+	return us < so->min_us ? so->min_us : us;
+}
+
 /*
  * Locked. Sleeps until the next pass is due: an interval after this one, or as
  * soon as the shortest interval allows if there is news before. A screen that
@@ -251,14 +283,7 @@ static void wait_for_pass(struct scan *scan, const struct snapshot *s, uint64_t 
 {
 	struct scanout *so = scan->so;
 
-	if (scan->n_rects)
-		scan->interval_us = so->min_us;
-	else
-		scan->interval_us *= 2;
-	if (scan->interval_us < so->min_us)
-		scan->interval_us = so->min_us;
-	if (scan->interval_us > so->max_us || !shown)
-		scan->interval_us = so->max_us;
+	scan->interval_us = shown ? next_interval_us(scan) : so->max_us;
 
 	while (!so->stop && so->n_viewers) {
 		uint64_t earliest = start + (uint64_t)so->min_us * 1000;
@@ -272,6 +297,24 @@ static void wait_for_pass(struct scan *scan, const struct snapshot *s, uint64_t 
 			break;
 		wait_until(so, due);
 	}
+}
+
+/*
+ * Locked. A guest that changes modes turns its screen off for a moment. That is
+ * no picture to resize windows for: the last one stays, if it may still be shown,
+ * until the screen is on again or has been off for a while. True if it was waited.
+ */
+static bool wait_while_mode_changes(const struct scan *scan, const struct snapshot *s)
+{
+	struct scanout *so = scan->so;
+	uint64_t settled_ns = s->off_since_ns + (uint64_t)SETTLE_US * 1000;
+
+	if (s->state != SCANOUT_OFF || !scan->shadow.width || scan->era != s->era ||
+	    clock_ns() >= settled_ns)
+		return false;
+	so->kicked = false;
+	wait_until(so, settled_ns);
+	return true;
 }
 
 /* Locked. Without viewers there is nothing to do and no memory to keep. */
@@ -296,7 +339,7 @@ static void *scan_thread(void *arg)
 	pthread_mutex_lock(&so->lock);
 	while (!so->stop) {
 		struct snapshot s;
-		uint64_t start;
+		uint64_t start, cpu;
 		bool shown;
 
 		if (!so->n_viewers) {
@@ -305,12 +348,16 @@ static void *scan_thread(void *arg)
 		}
 
 		take_snapshot(so, &s);
+		if (wait_while_mode_changes(&scan, &s))
+			continue;
 		so->kicked = false;
 		so->pass++;
 		pthread_mutex_unlock(&so->lock);
 
 		start = clock_ns();
+		cpu = clock_thread_cpu_ns();
 		shown = scan_pass(&scan, &s);
+		note_cost(&scan, clock_thread_cpu_ns() - cpu);
 
 		pthread_mutex_lock(&so->lock);
 		if (scan.n_rects)
@@ -402,6 +449,8 @@ int scanout_set(struct scanout *so, enum scanout_state state, const struct scano
 	tell = so->state != state || so->mode.width != next.width ||
 	       so->mode.height != next.height || so->mode.format != next.format;
 	if (tell || !mode_same(&so->mode, &next)) {
+		if (so->state != state)
+			so->off_since_ns = clock_ns();
 		so->state = state;
 		so->mode = next;
 		kick(so);

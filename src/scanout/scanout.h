@@ -97,7 +97,9 @@ struct scanout *scanout_new(const void *mem, size_t size);
 void scanout_free(struct scanout *so);
 
 /*
- * The device thread's side: from now on the screen shows this. mode is ignored
+ * The device thread's side: from now on the screen shows this. Viewers are told
+ * of a screen that is off when it has been so for 50 ms: who only changes modes
+ * does not make them flash. mode is ignored
  * (may be NULL) if state is SCANOUT_OFF. The mode must fit the pixel memory:
  * returns -EINVAL and changes nothing if it does not. Never blocks.
  */
@@ -180,7 +182,8 @@ void scanout_viewer_remove(struct scanout_viewer *viewer);
 
 /*
  * Bounds of the scan interval in microseconds: the thread scans every `min`
- * while things change and backs off to `max` while nothing does. Defaults
- * 16667 and 100000.
+ * while things change. While nothing does it backs off so far that scanning
+ * costs a few percent of a CPU, at most to `max`: small screens are always
+ * scanned every `min`. Defaults 16667 and 100000.
  */
 void scanout_set_interval(struct scanout *so, unsigned int min_us, unsigned int max_us);
