@@ -1,9 +1,12 @@
 """Fixtures: guests that boot once and serve many tests, evidence, and a limit on every test's time."""
+import pathlib
 import signal
+import tempfile
 
 import pytest
 from rig import place
 from rig.guest import OracleGuest, OwnVgpuGuest
+from rig.launcher import Launcher
 
 LIMIT = 120  # seconds; the rig's own limits are shorter and say more
 
@@ -48,3 +51,25 @@ def vgpu_guest():
 def guest(request):
     """First the oracle, which checks the rig itself, then ours."""
     return request.getfixturevalue('oracle' if request.param == 'oracle' else 'vgpu_guest')
+
+
+# For tests of the daemon itself, without a machine.
+@pytest.fixture
+def sockets():
+    """A directory for sockets, whose paths must be short."""
+    place.program('vgpud')
+    with tempfile.TemporaryDirectory(prefix='vgpud-e2e-') as directory:
+        yield pathlib.Path(directory)
+
+
+@pytest.fixture
+def launch(sockets, evidence):
+    launcher = Launcher(sockets, evidence)
+    yield launcher
+    launcher.close()
+
+
+@pytest.fixture
+def vfio(sockets):
+    """Where the device of a launched daemon listens."""
+    return sockets / 'vfio'

@@ -232,7 +232,7 @@ static const struct command agent_commands[] = {
 	{},
 };
 
-static const struct command *const command_tables[] = { agent_commands, pci_commands,
+static const struct command *const command_tables[] = { agent_commands, pci_commands, vfio_commands,
 							kms_commands };
 
 static int run_help(int argc, char **argv, struct text *out)

@@ -56,6 +56,9 @@ int pci_read_attr(const char *name, const char *attr, char *buf, size_t size);
 bool pci_has_driver(const char *name);
 extern const struct command pci_commands[];
 
+/* vfio.c: any function, over the guest kernel's own vfio-pci */
+extern const struct command vfio_commands[];
+
 /* kms.c */
 struct frame {
 	uint32_t width, height, pitch, handle, fb;

@@ -1,4 +1,4 @@
-"""A vGPU for a machine: our daemon with one bochs display."""
+"""A vGPU for a machine: our daemon with one device, a bochs display if not told otherwise."""
 import os
 import pathlib
 import shutil
@@ -10,14 +10,16 @@ from .daemon import Daemon
 class Vgpud:
     """Runs from construction to stop(). Its control socket is the default one of its name."""
 
-    def __init__(self, directory, name='vgpu', rom=None, options=()):
+    def __init__(self, directory, name='vgpu', rom=None, options=(), device=None):
+        """device: what --device= says of it, but for its socket."""
         self.name = name
         self.sockets = pathlib.Path(tempfile.mkdtemp(prefix='vgpud-e2e-'))
         self.socket = self.sockets / 'vfio'
         self.control = self.sockets / f'{name}.ctl'
         self.vnc = self.sockets / 'vnc'
-        arguments = [f'--socket-path={self.socket}', '--model=bochs-display', '--vram=16M',
-                     f'--console=vnc=unix:{self.vnc}', f'--name={name}', *options]
+        display = [f'--socket-path={self.socket}', '--model=bochs-display', '--vram=16M',
+                   f'--console=vnc=unix:{self.vnc}']
+        arguments = [*([f'--device={device},socket={self.socket}'] if device else display), f'--name={name}', *options]
         if rom:
             arguments.append(f'--rom={rom}')
         log = pathlib.Path(directory) / f'{name}.vgpud.log'
