@@ -2,7 +2,8 @@
 BUILD ?= build
 DESTDIR ?=
 
-.PHONY: all build demo test test-quick lint bench format install clean help
+MINUTES ?= 5
+.PHONY: all build demo test test-quick coverage fuzz lint bench format install clean help
 
 all: build
 
@@ -25,6 +26,14 @@ test-quick: ## the unit tests alone
 	@scripts/setup build
 	@tests/run unit
 
+coverage: ## line coverage of what faces guest and VMM; fails below 90 % (HTML=1: line by line)
+	@scripts/setup build coverage
+	@scripts/coverage $(if $(HTML),--html)
+
+fuzz: ## look for inputs that break something, MINUTES=5 in all
+	@scripts/setup build lint
+	@scripts/fuzz --minutes $(MINUTES)
+
 lint: ## gcc and clang warnings, clang-format, clang-tidy, cppcheck, shellcheck
 	@scripts/setup build lint
 	@scripts/lint
@@ -32,10 +41,9 @@ lint: ## gcc and clang warnings, clang-format, clang-tidy, cppcheck, shellcheck
 format: ## let clang-format rewrite the sources
 	@git ls-files '*.c' '*.h' | xargs clang-format -i
 
-bench: build ## benchmarks, as JSON, each with its floor
-	@ninja --quiet -C $(BUILD) bench/bench-damage bench/bench-trapped-read
-	@$(BUILD)/bench/bench-trapped-read
-	@$(BUILD)/bench/bench-damage
+bench: build ## benchmarks, each figure with its floor (ROWS="dma many": only those; JSON=FILE: also there)
+	@scripts/setup e2e
+	@bench/run --build=$(BUILD) $(if $(JSON),--json=$(JSON)) $(ROWS)
 
 install: build ## install into DESTDIR and meson's prefix
 	@DESTDIR=$(DESTDIR) meson install -C $(BUILD) --no-rebuild
