@@ -23,7 +23,6 @@ struct door {
 	struct door_config config;
 	char *path; /* absolute; NULL if it is not known */
 	struct unix_socket_file file; /* what is removed at the end, if it is ours */
-	struct vfio_device *dev;
 	struct vfio_user_server *server; /* NULL until it is started */
 	int fd; /* -1 if it was a connection, and was served */
 	bool listening;
@@ -43,7 +42,7 @@ static void run_disconnected(struct order *order)
 {
 	struct door *door = ((struct door_order *)order)->door;
 
-	log_ratelimited(LOG_LEVEL_INFO, "%s: the client has disconnected", door->dev->label);
+	log_ratelimited(LOG_LEVEL_INFO, "%s: the client has disconnected", door->config.dev->label);
 	door->connected = false;
 	door->client_pid = 0;
 	door->config.send_event(door->config.opaque, "disconnected", NULL);
@@ -106,8 +105,8 @@ static int connect_client(struct door *door, int fd)
 {
 	door->client_pid = peer_pid(fd);
 	door->connected = true;
-	log_ratelimited(LOG_LEVEL_INFO, "%s: a client has connected (process %d)", door->dev->label,
-			door->client_pid);
+	log_ratelimited(LOG_LEVEL_INFO, "%s: a client has connected (process %d)",
+			door->config.dev->label, door->client_pid);
 	door->config.send_event(door->config.opaque, "connected",
 				json_pack("{s:i}", "pid", door->client_pid));
 	return vfio_user_server_connect(door->server, fd);
@@ -128,7 +127,8 @@ static int on_pause_over(sd_event_source *source, uint64_t usec, void *opaque)
  */
 static void pause_accepting(struct door *door)
 {
-	log_ratelimited(LOG_LEVEL_WARNING, "%s: a client can't be accepted: %m", door->dev->label);
+	log_ratelimited(LOG_LEVEL_WARNING, "%s: a client can't be accepted: %m",
+			door->config.dev->label);
 	if (sd_event_add_time_relative(door->config.event, &door->pause, CLOCK_MONOTONIC, PAUSE_US,
 				       0, on_pause_over, door) >= 0)
 		sd_event_source_set_enabled(door->source, SD_EVENT_OFF);
@@ -142,7 +142,7 @@ static int on_connection(sd_event_source *source, int listen_fd, uint32_t revent
 	if (door->connected) {
 		log_ratelimited(LOG_LEVEL_INFO,
 				"%s: another client waits until process %d has disconnected",
-				door->dev->label, door->client_pid);
+				door->config.dev->label, door->client_pid);
 		vfio_user_server_wake(door->server);
 		sd_event_source_set_enabled(source, SD_EVENT_OFF);
 		return 0;
@@ -235,7 +235,6 @@ int door_open(int fd, const struct door_config *config, struct door **ret, char 
 	}
 	*door = (struct door){
 		.config = *config,
-		.dev = config->dev,
 		.fd = fd,
 		.file = UNIX_SOCKET_FILE_NONE,
 		.exit_on_disconnect = config->exit_on_disconnect,
@@ -252,8 +251,8 @@ int door_open(int fd, const struct door_config *config, struct door **ret, char 
 int door_start(struct door *door)
 {
 	const struct door_config *config = &door->config;
-	int r = vfio_user_server_new(door->dev, config->poll_us, config->keep_state, &server_events,
-				     door, &door->server);
+	int r = vfio_user_server_new(config->dev, config->poll_us, config->keep_state,
+				     &server_events, door, &door->server);
 
 	if (r < 0)
 		return r;
@@ -262,7 +261,7 @@ int door_start(struct door *door)
 	r = sd_event_add_io(config->event, &door->source, door->fd, EPOLLIN, on_connection, door);
 	if (r < 0)
 		return r;
-	log_info("%s: listening on %s", door->dev->label,
+	log_info("%s: listening on %s", door->config.dev->label,
 		 door->path ? door->path : "a socket without a path");
 	return 0;
 }

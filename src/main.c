@@ -46,8 +46,8 @@ static int set_up_loop(sd_event **ret)
 	sigaddset(&mask, SIGINT);
 	sigprocmask(SIG_BLOCK, &mask, NULL);
 	signal(SIGPIPE, SIG_IGN);
-	signal(SIGXFSZ,
-	       SIG_IGN); /* memory that is larger than RLIMIT_FSIZE is an error like others */
+	/* Memory that is larger than RLIMIT_FSIZE is an error like others. */
+	signal(SIGXFSZ, SIG_IGN);
 
 	r = sd_event_new(&event);
 	/* sd-event spreads timers by the boot's id, which is a file; it reads it once. */
