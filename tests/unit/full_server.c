@@ -12,6 +12,7 @@
 
 #include "base/cleanup.h"
 #include "base/memfd.h"
+#include "transport/spin.h"
 #include "unit.h"
 #include "vfio/dma_fault.h"
 
@@ -202,4 +203,17 @@ int full_dma(struct client *client, uint32_t command, uint64_t iova, uint32_t le
 	if (r == 0)
 		r = read_register(client, FULL_RESULT, &result, compare);
 	return r < 0 ? r : (int)result;
+}
+
+void full_server_start_with(struct client *client)
+{
+	full_server_start(SPIN_AUTO, false);
+	full_server_connect(client);
+	client_negotiate(client);
+}
+
+void full_server_stop_with(struct client *client)
+{
+	full_server_leave(client);
+	full_server_stop();
 }

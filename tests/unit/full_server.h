@@ -24,6 +24,10 @@ void full_server_catch_sigbus(void);
 /* Disconnects who is there. */
 void full_server_stop(void);
 
+/* A server that spins as it likes, with a negotiated client; and the end of both. */
+void full_server_start_with(struct client *client);
+void full_server_stop_with(struct client *client);
+
 /* A client on a socket of its own, not negotiated. The server must have none. */
 void full_server_connect(struct client *client);
 

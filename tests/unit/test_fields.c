@@ -14,7 +14,6 @@
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "full_server.h"
-#include "transport/spin.h"
 #include "unit.h"
 
 enum { FIELDS = 6, FILE_SIZE = 1 << 20 };
@@ -540,16 +539,13 @@ static void fields_of_dma_replies(void **state)
 
 static int setup(void **state)
 {
-	full_server_start(SPIN_AUTO, false);
-	full_server_connect(&client);
-	client_negotiate(&client);
+	full_server_start_with(&client);
 	return 0;
 }
 
 static int teardown(void **state)
 {
-	full_server_leave(&client);
-	full_server_stop();
+	full_server_stop_with(&client);
 	return 0;
 }
 

@@ -22,7 +22,6 @@
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "full_server.h"
-#include "transport/spin.h"
 #include "unit.h"
 
 enum {
@@ -506,16 +505,13 @@ static void a_client_that_does_not_read_is_cut_off_when_it_goes(void **state)
 
 static int setup(void **state)
 {
-	full_server_start(SPIN_AUTO, false);
-	full_server_connect(&client);
-	client_negotiate(&client);
+	full_server_start_with(&client);
 	return 0;
 }
 
 static int teardown(void **state)
 {
-	full_server_leave(&client);
-	full_server_stop();
+	full_server_stop_with(&client);
 	return 0;
 }
 
